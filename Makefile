@@ -1,0 +1,30 @@
+# `make demo` and `make test` create the environment themselves; nothing but Python >= 3.10 is needed.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: demo test lint clean
+
+$(STAMP): setup.cfg pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable '.[dev,compression,cluster]'
+	touch $(STAMP)
+
+demo: $(STAMP)
+	$(BIN)/extract-features --backbone vgg16 --weights random --cache-dir demo/features
+	$(BIN)/extract-features --backbone vgg16 --weights random --padding none --cache-dir demo/features
+	$(BIN)/train-probes --sweep --batch-size 8 --cache-dir demo/features --results-dir demo/results
+	$(BIN)/make-tables --results-dir demo/results --out demo/tables
+
+test: $(STAMP)
+	$(BIN)/python -m pytest
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+clean:
+	rm -rf demo build dist *.egg-info

@@ -1,0 +1,1 @@
+"""Images, position maps, protocols and the feature cache: what every stage shares."""

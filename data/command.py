@@ -1,0 +1,107 @@
+"""Command lines made from configuration dataclasses, and the exit codes all commands share."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+import traceback
+import typing
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from data.errors import UserError
+
+C = TypeVar("C")
+
+_CLICK_TYPES: dict[Any, Any] = {
+    int: int,
+    float: float,
+    str: str,
+    bool: bool,
+    Path: click.Path(path_type=Path),
+}
+
+
+def setting(help: str, default: Any = dataclasses.MISSING, *, choices: tuple[str, ...] = ()) -> Any:
+    """A dataclass field that is also a command-line option.
+
+    Without a default the option is required. A `tuple[...]` field becomes a repeatable option.
+    """
+    metadata = {"help": help, "choices": choices}
+    if default is dataclasses.MISSING:
+        return dataclasses.field(metadata=metadata)
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def stage_command(
+    config_class: type[C], run: Callable[[C], None], *, help: str, resume: str
+) -> click.Command:
+    """The click command of one stage: parse into `config_class`, then call `run`.
+
+    Exit codes: 0 done; 1 a `UserError` or a failure of the system, one line on stderr and a
+    traceback only with `--debug`; 2 click's own usage errors; 130 after Ctrl-C, followed by
+    `resume`, the sentence that says how to go on.
+    """
+
+    def callback(debug: bool, **values: Any) -> None:
+        try:
+            run(config_class(**values))
+        except KeyboardInterrupt:
+            print(f"\ninterrupted: {resume}", file=sys.stderr)
+            sys.exit(130)
+        except (UserError, OSError) as error:
+            if debug:
+                traceback.print_exc()
+            print(f"error: {_one_line(error)}", file=sys.stderr)
+            sys.exit(1)
+        except Exception as error:
+            if debug:
+                traceback.print_exc()
+            name = type(error).__name__
+            print(
+                f"error: {name}: {_one_line(error)} (unexpected; --debug shows where)",
+                file=sys.stderr,
+            )
+            sys.exit(1)
+
+    hints = typing.get_type_hints(config_class)
+    options: list[click.Parameter] = [
+        _option(field, hints[field.name])
+        for field in dataclasses.fields(config_class)  # type: ignore[arg-type]
+    ]
+    options.append(click.Option(["--debug"], is_flag=True, help="Show tracebacks of errors."))
+    return click.Command(
+        None,
+        params=options,
+        callback=callback,
+        help=help,
+        context_settings={"help_option_names": ["-h", "--help"], "show_default": True},
+    )
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())
+
+
+def _option(field: dataclasses.Field[Any], hint: Any) -> click.Option:
+    # `int | None` options take an int; `tuple[str, ...]` options may be given several times.
+    arguments = typing.get_args(hint)
+    multiple = typing.get_origin(hint) is tuple
+    kind = next((a for a in arguments if a in _CLICK_TYPES), hint) if arguments else hint
+    required = field.default is dataclasses.MISSING
+    choices = field.metadata["choices"]
+    options: dict[str, Any] = {
+        "help": field.metadata["help"],
+        "required": required,
+        "multiple": multiple,
+        "type": click.Choice(choices) if choices else _CLICK_TYPES[kind],
+    }
+    if not required:
+        options["default"] = field.default
+    if kind is bool:
+        del options["type"]
+        options["is_flag"] = True
+    return click.Option(["--" + field.name.replace("_", "-")], **options)

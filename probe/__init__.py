@@ -1,0 +1,1 @@
+"""Train many readout heads from a feature cache and score them."""
