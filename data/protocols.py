@@ -1,0 +1,114 @@
+"""Named, complete recipes: everything that moves the numbers, fixed in one place.
+
+`paper` is Islam, Jia and Bruce (ICLR 2020), with its gaps filled so that the published numbers
+are possible (docs/methods.md); `released` is the authors' code of 2021; `reproduction` is the
+Southampton report and its notebooks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from data.errors import UserError
+
+
+@dataclass(frozen=True)
+class FeatureRecipe:
+    """What decides the features: part of the identity of a cache."""
+
+    taps: str  # which taps of the backbone table: "paper", "released" or "reproduction"
+    normalization: str  # "none": [0, 1]; "imagenet": minus mean, over standard deviation
+    alignment: str  # "bilinear": each channel to 28x28, align_corners=True;
+    # "trilinear": each level as a volume to (3, 28, 28), align_corners=False
+    input_scale: float  # the level `input` is the image in [0, 1] times this ...
+    input_normalized: bool  # ... and normalised like the backbone's own input, or not
+
+
+@dataclass(frozen=True)
+class TrainingRecipe:
+    """What decides the heads, given the features."""
+
+    batch_norm: bool  # BatchNorm after every convolution of a head
+    sigmoid: bool  # sigmoid on a head's output
+    hidden_width: int | None  # channels of hidden layers; None: as many as the head reads
+    signed_stripes: bool  # HS and VS in [-1, 1] instead of [0, 1]
+    resolution: int | None  # pixels a side of loss and scores; None: the head's own output size
+    optimizer: str  # "sgd" or "adam"
+    learning_rates: tuple[float, ...]  # several: the one with the lowest held-out loss is kept
+    momentum: float  # of SGD
+    weight_decay: float
+    decay_after: float | None  # fraction of the epochs after which the rate falls to a tenth
+    batch_size: int
+    epochs: int
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """One recipe from images to scores."""
+
+    name: str
+    features: FeatureRecipe
+    training: TrainingRecipe
+
+
+_PAPER_FEATURES = FeatureRecipe(
+    taps="paper",
+    normalization="none",
+    alignment="bilinear",
+    input_scale=1.0,
+    input_normalized=True,
+)
+_PAPER_TRAINING = TrainingRecipe(
+    batch_norm=True,
+    sigmoid=True,
+    hidden_width=64,  # the paper gives none
+    signed_stripes=True,
+    resolution=224,
+    optimizer="sgd",
+    learning_rates=(0.1,),
+    momentum=0.9,
+    weight_decay=1e-4,
+    decay_after=2 / 3,
+    batch_size=32,
+    epochs=15,
+)
+
+PROTOCOLS: dict[str, Protocol] = {
+    "paper": Protocol("paper", _PAPER_FEATURES, _PAPER_TRAINING),
+    "released": Protocol(
+        "released",
+        replace(_PAPER_FEATURES, taps="released"),
+        replace(_PAPER_TRAINING, hidden_width=None, signed_stripes=False),
+    ),
+    "reproduction": Protocol(
+        "reproduction",
+        FeatureRecipe(
+            taps="reproduction",
+            normalization="imagenet",
+            alignment="trilinear",
+            input_scale=255.0,
+            input_normalized=False,
+        ),
+        TrainingRecipe(
+            batch_norm=False,
+            sigmoid=False,
+            hidden_width=64,  # the report trains single layers only
+            signed_stripes=False,
+            resolution=None,
+            optimizer="adam",
+            learning_rates=(1e-3,),
+            momentum=0.0,
+            weight_decay=1e-4,
+            decay_after=None,
+            batch_size=4,
+            epochs=15,
+        ),
+    ),
+}
+
+
+def find_protocol(name: str) -> Protocol:
+    """The protocol called `name`; a `UserError` that lists the good names otherwise."""
+    if name not in PROTOCOLS:
+        raise UserError(f"unknown protocol {name!r}: use one of {', '.join(PROTOCOLS)}")
+    return PROTOCOLS[name]
