@@ -1,0 +1,256 @@
+"""Every head that reads a cache, trained together.
+
+All kernel taps of all heads that read the same levels are the rows of one matrix W. One product
+W X, with X the features of a batch, (C, B * 784), serves them all; each head then adds up k * k
+shifted maps. The weight gradient is the transposed product. What follows (BatchNorm, hidden
+layers, sigmoid, loss) works on small maps, stacked over heads, in float32.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from data.cache import GRID
+from data.protocols import TrainingRecipe
+from probe.heads import HeadSpec, build_head, layer_widths
+from probe.loss import MapLoss
+
+
+@dataclass(frozen=True, order=True)
+class Entry:
+    """One head in a bank: a `tuned` protocol tries a spec at several learning rates."""
+
+    spec: HeadSpec
+    learning_rate: float
+
+
+class TapProduct(torch.autograd.Function):
+    """First convolutions of several blocks of heads that read the same features.
+
+    `features` is (C, B * GRID * GRID) in the compute dtype; each weight is (rows, C) float32 with
+    rows ordered (head and channel, dy, dx). Returns one (B, heads and channels, n, n) float32 map
+    per block, without bias. Products run in the dtype of `features`; the shifted maps are summed
+    in float32.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, features: Tensor, shapes: list[tuple[int, int]], *weights: Tensor
+    ) -> tuple[Tensor, ...]:
+        """See the class; `shapes` has the kernel size and the probe padding of each block."""
+        ctx.save_for_backward(features)
+        ctx.shapes, ctx.rows = shapes, [len(weight) for weight in weights]
+        product = torch.cat([weight.to(features.dtype) for weight in weights]) @ features
+        taps = product.split(ctx.rows)
+        return tuple(_shift_add(block, *shape) for block, shape in zip(taps, shapes, strict=True))
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        """The weight gradients, float32; the features are frozen and get none."""
+        (features,) = ctx.saved_tensors
+        scattered = features.new_zeros(sum(ctx.rows), features.shape[1])
+        blocks = scattered.split(ctx.rows)
+        for block, gradient, shape in zip(blocks, gradients, ctx.shapes, strict=True):
+            _scatter_shifts(block, gradient, *shape)
+        weight_gradients = (scattered @ features.T).float().split(ctx.rows)
+        return (None, None, *weight_gradients)
+
+
+def _shifts(
+    kernel_size: int, probe_padding: int
+) -> Iterator[tuple[int, int, slice, slice, slice, slice]]:
+    """For every tap (dy, dx): where it lands, rows and columns, and where it comes from.
+
+    A convolution's output at y sums input rows y + dy - padding, where those exist.
+    """
+    size = GRID + 2 * probe_padding - kernel_size + 1
+    spans = []
+    for tap in range(kernel_size):
+        low = max(0, probe_padding - tap)
+        high = min(size, GRID + probe_padding - tap)
+        spans.append(
+            (slice(low, high), slice(low + tap - probe_padding, high + tap - probe_padding))
+        )
+    for dy, (to_rows, from_rows) in enumerate(spans):
+        for dx, (to_columns, from_columns) in enumerate(spans):
+            yield dy, dx, to_rows, to_columns, from_rows, from_columns
+
+
+def _shift_add(taps: Tensor, kernel_size: int, probe_padding: int) -> Tensor:
+    """(rows, B * 784) products to (B, channels, n, n) float32 outputs of the convolution."""
+    maps = taps.view(-1, kernel_size, kernel_size, taps.shape[1] // GRID**2, GRID, GRID).float()
+    size = GRID + 2 * probe_padding - kernel_size + 1
+    outputs = torch.zeros(maps.shape[3], maps.shape[0], size, size, device=taps.device)
+    by_channel = outputs.transpose(0, 1)
+    for dy, dx, to_rows, to_columns, from_rows, from_columns in _shifts(kernel_size, probe_padding):
+        by_channel[:, :, to_rows, to_columns] += maps[:, dy, dx, :, from_rows, from_columns]
+    return outputs
+
+
+def _scatter_shifts(taps: Tensor, gradient: Tensor, kernel_size: int, probe_padding: int) -> None:
+    """The transpose of `_shift_add`, written into zeroed `taps`."""
+    maps = taps.view(-1, kernel_size, kernel_size, gradient.shape[0], GRID, GRID)
+    gradient = gradient.transpose(0, 1).to(taps.dtype)
+    for dy, dx, to_rows, to_columns, from_rows, from_columns in _shifts(kernel_size, probe_padding):
+        maps[:, dy, dx, :, from_rows, from_columns] = gradient[:, :, to_rows, to_columns]
+
+
+class Block(nn.Module):
+    """Heads of one shape, stacked: same levels, kernel size, depth, padding and learning rate."""
+
+    def __init__(self, entries: list[Entry], channels: int, recipe: TrainingRecipe) -> None:
+        super().__init__()
+        spec = entries[0].spec
+        self.entries = entries
+        self.channels = channels
+        self.recipe = recipe
+        self.kernel_size, self.probe_padding = spec.kernel_size, spec.probe_padding
+        heads, area = len(entries), spec.kernel_size**2
+        widths = layer_widths(spec, channels, recipe)
+        self.widths = widths
+        # Rows of the first product: (head, channel, dy, dx).
+        self.taps = nn.Parameter(torch.empty(heads * widths[1] * area, channels))
+        self.kernels = nn.ParameterList(
+            torch.empty(heads * after, before, spec.kernel_size, spec.kernel_size)
+            for before, after in zip(widths[1:], widths[2:], strict=False)
+        )
+        self.biases = nn.ParameterList(torch.empty(heads * width) for width in widths[1:])
+        self.norms = nn.ModuleList(
+            nn.BatchNorm2d(heads * width) for width in widths[1:] if recipe.batch_norm
+        )
+        self.loss = MapLoss(spec.output_size(GRID), [e.spec.pattern for e in entries], recipe)
+        for index, entry in enumerate(entries):
+            self.load_head(index, build_head(entry.spec, channels, recipe))
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """First-layer products (B, H * width, n, n) to the heads' outputs (B, H, n', n')."""
+        for depth in range(len(self.widths) - 1):
+            if depth > 0:
+                maps = nn.functional.conv2d(
+                    maps.relu(),
+                    self.kernels[depth - 1],
+                    padding=self.probe_padding,
+                    groups=len(self.entries),
+                )
+            if self.recipe.batch_norm:
+                # A bias ahead of BatchNorm has no effect and no gradient: it stays zero.
+                maps = self.norms[depth](maps)
+            else:
+                maps = maps + self.biases[depth][:, None, None]
+        return maps.sigmoid() if self.recipe.sigmoid else maps
+
+    def _views(self) -> dict[str, Tensor]:
+        """Every parameter and statistic, (H, ...), under its key in the plain head."""
+        heads, size = len(self.entries), self.kernel_size
+        taps = self.taps.detach().view(heads, self.widths[1], size, size, self.channels)
+        weights = [taps.permute(0, 1, 4, 2, 3)]
+        weights += [kernel.detach().view(heads, -1, *kernel.shape[1:]) for kernel in self.kernels]
+        modules_per_layer = 2 + self.recipe.batch_norm  # convolution, [BatchNorm], activation
+        views = {}
+        for depth, (weight, bias) in enumerate(zip(weights, self.biases, strict=True)):
+            position = depth * modules_per_layer
+            views[f"{position}.weight"] = weight
+            views[f"{position}.bias"] = bias.detach().view(heads, -1)
+            if self.recipe.batch_norm:
+                norm = self.norms[depth]
+                for key in ("weight", "bias", "running_mean", "running_var"):
+                    views[f"{position + 1}.{key}"] = getattr(norm, key).detach().view(heads, -1)
+        return views
+
+    def load_head(self, index: int, head: nn.Sequential) -> None:
+        """Set one head from its plain module."""
+        state = head.state_dict()
+        for key, view in self._views().items():
+            view[index].copy_(state[key])
+
+    def head(self, index: int) -> nn.Sequential:
+        """One head as its plain module (`probe.heads.build_head`), on the CPU."""
+        head = build_head(self.entries[index].spec, self.channels, self.recipe)
+        state = {key: view[index] for key, view in self._views().items()}
+        head.load_state_dict(state, strict=False)  # all but BatchNorm's count of batches
+        return head.eval()
+
+
+class Bank(nn.Module):
+    """All heads of one pass over a cache.
+
+    `levels` gives the channels of every level a batch holds, in the order of its rows.
+    """
+
+    def __init__(
+        self, entries: list[Entry], levels: Mapping[str, int], recipe: TrainingRecipe
+    ) -> None:
+        super().__init__()
+        self.rows = _rows_of_levels(levels)
+        grouped: dict[Any, list[Entry]] = defaultdict(list)
+        for entry in entries:
+            spec = entry.spec
+            shape = (spec.levels, spec.kernel_size, spec.depth, spec.probe_padding)
+            grouped[(*shape, entry.learning_rate)].append(entry)
+        self.blocks = nn.ModuleList(
+            Block(members, sum(levels[level] for level in key[0]), recipe)
+            for key, members in grouped.items()
+        )
+        self.readings: dict[tuple[str, ...], list[int]] = defaultdict(list)
+        for index, key in enumerate(grouped):
+            self.readings[key[0]].append(index)
+        self.entries = [entry for members in grouped.values() for entry in members]
+
+    def forward(self, features: Tensor) -> list[Tensor]:
+        """Features (C, B * 784) to the outputs of every block, (B, H, n, n) float32 each."""
+        outputs: list[Tensor] = [features] * len(self.blocks)
+        for levels, members in self.readings.items():
+            blocks = [self.blocks[index] for index in members]
+            shapes = [(block.kernel_size, block.probe_padding) for block in blocks]
+            maps = TapProduct.apply(
+                self._read(features, levels), shapes, *(block.taps for block in blocks)
+            )
+            for index, block, product in zip(members, blocks, maps, strict=True):
+                outputs[index] = block(product)
+        return outputs
+
+    def losses(self, outputs: list[Tensor]) -> Tensor:
+        """The loss of every head, (heads,), in the order of `entries`."""
+        pairs = zip(self.blocks, outputs, strict=True)
+        return torch.cat([block.loss(output) for block, output in pairs])
+
+    def heads(self) -> Iterator[tuple[Entry, nn.Sequential]]:
+        """Every head as its plain module, in the order of `entries`."""
+        for block in self.blocks:
+            for index, entry in enumerate(block.entries):
+                yield entry, block.head(index)
+
+    def optimizer(self) -> torch.optim.Optimizer:
+        """The protocol's optimiser, each block at its own learning rate."""
+        recipe = self.blocks[0].recipe
+        groups = [
+            {"params": list(block.parameters()), "lr": block.entries[0].learning_rate}
+            for block in self.blocks
+        ]
+        if recipe.optimizer == "adam":
+            return torch.optim.Adam(groups, weight_decay=recipe.weight_decay)
+        return torch.optim.SGD(groups, momentum=recipe.momentum, weight_decay=recipe.weight_decay)
+
+    def flops(self) -> int:
+        """Floating-point operations of the forward products, per image."""
+        return sum(2 * block.taps.numel() * GRID**2 for block in self.blocks)
+
+    def _read(self, features: Tensor, levels: tuple[str, ...]) -> Tensor:
+        spans = [self.rows[level] for level in levels]
+        if all(a.stop == b.start for a, b in zip(spans, spans[1:], strict=False)):
+            return features[spans[0].start : spans[-1].stop]
+        return torch.cat([features[span] for span in spans])
+
+
+def _rows_of_levels(levels: Mapping[str, int]) -> dict[str, slice]:
+    rows, start = {}, 0
+    for level, channels in levels.items():
+        rows[level] = slice(start, start + channels)
+        start += channels
+    return rows

@@ -1,0 +1,57 @@
+"""The exact loss of an upsampled map, without upsampling it.
+
+Equation 3 of the paper is the squared error between the target T (s x s) and the bilinearly
+upsampled output A P A^T. With A = Q R (Q orthonormal, R n x n), the part of T that no P can reach
+is constant, and
+
+    ||A P A^T - T||^2 = ||R P R^T - Q^T T Q||^2 + (||T||^2 - ||Q^T T Q||^2),
+
+a sum of squares on the n x n grid: exact, and free of the cancellation in <P, M P M> forms.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from data.protocols import TrainingRecipe
+from data.resample import bilinear_matrix
+from data.targets import position_map
+
+
+def scored_target(pattern: str, output_size: int, recipe: TrainingRecipe) -> NDArray[np.float64]:
+    """The map a head is compared with, (s, s): at the protocol's resolution s.
+
+    s is 224 for `paper` and `released`, and the head's own output size for `reproduction`.
+    """
+    size = recipe.resolution or output_size
+    return position_map(pattern, size, signed_stripes=recipe.signed_stripes)
+
+
+class MapLoss(nn.Module):
+    """Mean squared error of upsampled maps against position maps, one number per head.
+
+    `output_size` n is the side of the heads' outputs; `patterns` has one target per head.
+    """
+
+    triangle: Tensor  # (n, n), R
+    targets: Tensor  # (H, n, n), Q^T T Q
+    unreachable: Tensor  # (H,), mean squared part of T outside the range of A
+
+    def __init__(self, output_size: int, patterns: list[str], recipe: TrainingRecipe) -> None:
+        super().__init__()
+        maps = np.stack([scored_target(pattern, output_size, recipe) for pattern in patterns])
+        self.pixels = maps.shape[-1] ** 2
+        orthonormal, triangle = np.linalg.qr(bilinear_matrix(output_size, maps.shape[-1]))
+        reachable = orthonormal.T @ maps @ orthonormal
+        unreachable = np.square(maps).sum((1, 2)) - np.square(reachable).sum((1, 2))
+        self.register_buffer("triangle", torch.from_numpy(triangle).float())
+        self.register_buffer("targets", torch.from_numpy(reachable).float())
+        self.register_buffer("unreachable", torch.from_numpy(unreachable / self.pixels).float())
+
+    def forward(self, outputs: Tensor) -> Tensor:
+        """Losses (H,) of outputs (B, H, n, n), averaged over images and pixels."""
+        residual = self.triangle @ outputs @ self.triangle.T - self.targets
+        return residual.square().sum((0, 2, 3)) / (len(outputs) * self.pixels) + self.unreachable
