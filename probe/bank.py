@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from data.cache import GRID
 from torch import Tensor, nn
 
-from data.cache import GRID
 from data.protocols import TrainingRecipe
 from probe.heads import HeadSpec, build_head, layer_widths
 from probe.loss import MapLoss
