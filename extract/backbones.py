@@ -1,0 +1,219 @@
+"""Frozen backbones: built from the table, given weights and padding, and ready to be tapped."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torchvision import models
+
+from data.errors import UserError
+from extract.families import BACKBONES, BackboneRow, find_row
+from extract.normalization import normalize
+from extract.padding import set_padding
+from extract.taps import check_taps, run_taps
+from extract.weights import (
+    drop_heads,
+    file_label,
+    imagenet_weights,
+    load_weights,
+    read_checkpoint,
+    state_sha256,
+)
+
+TAP_RECIPES = ("paper", "released", "reproduction")
+IMAGE_SIZE = 224  # pixels a side, unless asked otherwise
+
+
+@dataclass
+class Backbone:
+    """A frozen network, in eval mode and without gradients, and where it came from."""
+
+    name: str
+    module: nn.Module
+    taps: dict[str, str]  # level ("f1", "f2", ...) -> node name
+    weights: str  # label: "imagenet", "random", or the file's stem
+    weights_source: str  # URL, "seed 0" or file name
+    weights_sha256: str  # of the state dict without classifiers, before calibration
+    padding: str
+    padding_changes: dict[str, Any] = field(default_factory=dict)  # JSON-able; {}: as built
+    has_untrained_batch_norm: bool = False  # its running statistics must be calibrated
+    channels_last: bool = False  # where a tap's shape leaves it open: (B, h, w, C)
+
+
+def backbone_names() -> list[str]:
+    """Every torchvision classifier; timm models (`timm:NAME`) come on top."""
+    return list(BACKBONES)
+
+
+def load_backbone(
+    name: str,
+    *,
+    weights: str,
+    padding: str,
+    taps: str | tuple[str, ...],
+    seed: int,
+    image_size: int = IMAGE_SIZE,
+) -> Backbone:
+    """The backbone `name`, ready for images (B, 3, image_size, image_size).
+
+    Args:
+        name: a name of the table.
+        weights: "imagenet", "random" or the path of a checkpoint file.
+        padding: what its convolutions see beyond the border, see `set_padding`.
+        taps: "paper", "released" or "reproduction" for the table's taps, or the names of one to
+            five nodes, which become f1, f2, ... in the order given.
+        seed: of the random weights; the global random state is left alone.
+        image_size: pixels a side. Some networks are built for one size only.
+
+    Raises `UserError` for anything that cannot be had; it never falls back to something else.
+    """
+    row = find_row(name)
+    nodes = row.taps_for(taps) if isinstance(taps, str) else taps
+    module = _build(row, seed, image_size)
+    drop_heads(module)
+    label, source = _fill(module, row, weights, seed)
+    backbone = _freeze(
+        module,
+        name=name,
+        nodes=nodes,
+        weights=label,
+        weights_source=source,
+        padding=padding,
+        image_size=image_size,
+    )
+    backbone.has_untrained_batch_norm = label == "random" and _has_batch_norm(module)
+    backbone.channels_last = row.channels_last
+    return backbone
+
+
+def wrap_module(
+    module: nn.Module,
+    *,
+    name: str,
+    taps: tuple[str, ...],
+    weights: str = "own",
+    padding: str = "zeros",
+    image_size: int = IMAGE_SIZE,
+    channels_last: bool = False,
+) -> Backbone:
+    """A backbone from your own network, whose classifier need not exist. The module is copied.
+
+    Args:
+        module: takes images (B, 3, image_size, image_size).
+        name, weights: what the cache and the tables call it and its weights.
+        taps: names of one to five of its modules (`module.named_modules()`), f1 first.
+        padding: what its convolutions see beyond the border, see `set_padding`.
+        channels_last: read (B, n, n, n) outputs as (B, h, w, C); other shapes speak for themselves.
+    """
+    return _freeze(
+        copy.deepcopy(module),
+        name=name,
+        nodes=taps,
+        weights=weights,
+        weights_source="module",
+        padding=padding,
+        image_size=image_size,
+        channels_last=channels_last,
+    )
+
+
+def _build(row: BackboneRow, seed: int, image_size: int) -> nn.Module:
+    arguments = dict(row.arguments)
+    if row.size_argument == "image_size":
+        arguments["image_size"] = image_size
+    elif row.size_argument == "input_size":
+        arguments["input_size"] = (image_size, image_size)
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would reseed GPUs as well
+        try:
+            return models.get_model(row.name, weights=None, **arguments)
+        except (AssertionError, RuntimeError, ValueError) as error:
+            raise UserError(
+                f"{row.name} cannot be built for {image_size}x{image_size} images ({error}): "
+                f"use 224{'; ' + row.note if row.note else ''}"
+            ) from error
+
+
+def _fill(module: nn.Module, row: BackboneRow, weights: str, seed: int) -> tuple[str, str]:
+    if weights == "random":
+        return "random", f"seed {seed}"
+    if weights == "imagenet":
+        state, url = imagenet_weights(row.name)
+        load_weights(module, state, name=row.name, source=url)
+        return "imagenet", url
+    path = Path(weights)
+    load_weights(module, read_checkpoint(path), name=row.name, source=weights)
+    return file_label(path), path.name
+
+
+def _freeze(
+    module: nn.Module,
+    *,
+    name: str,
+    nodes: tuple[str, ...],
+    weights: str,
+    weights_source: str,
+    padding: str,
+    image_size: int,
+    channels_last: bool = False,
+) -> Backbone:
+    module.eval().requires_grad_(False)
+    changes = set_padding(module, padding, name=name, image_size=image_size)
+    check_taps(module, nodes, name=name, image_size=image_size)
+    return Backbone(
+        name=name,
+        module=module,
+        taps={f"f{index}": node for index, node in enumerate(nodes, start=1)},
+        weights=weights,
+        weights_source=weights_source,
+        weights_sha256=state_sha256(module),
+        padding=padding,
+        padding_changes=changes,
+        channels_last=channels_last,
+    )
+
+
+def _batch_norms(module: nn.Module) -> list[_BatchNorm]:
+    return [
+        layer
+        for layer in module.modules()
+        if isinstance(layer, _BatchNorm) and layer.track_running_stats
+    ]
+
+
+def _has_batch_norm(module: nn.Module) -> bool:
+    return bool(_batch_norms(module))
+
+
+@torch.no_grad()
+def calibrate(backbone: Backbone, batches: Iterable[Tensor], *, normalization: str) -> None:
+    """Estimate the running statistics of an untrained network's BatchNorms, in fp32.
+
+    The cumulative average over `batches`, images (B, 3, S, S) float32 in [0, 1] on the module's
+    device, normalised as the recipe's `normalization` says. Without this an untrained ResNet-152
+    reaches 1.5e8 at layer4 (running mean 0, variance 1), past float16. Everything but the
+    BatchNorms stays in eval mode.
+    """
+    norms = _batch_norms(backbone.module)
+    momenta = [norm.momentum for norm in norms]
+    nodes = list(backbone.taps.values())
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # PyTorch's spelling of a cumulative average
+        norm.train()
+    try:
+        with torch.autocast(next(backbone.module.parameters()).device.type, enabled=False):
+            for images in batches:
+                inputs = normalize(images, normalization)
+                run_taps(backbone.module, nodes, inputs, lambda _node, _output: None)
+    finally:
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
+            norm.eval()

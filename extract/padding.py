@@ -1,0 +1,111 @@
+"""Padding surgery: what a frozen network's convolutions see beyond the border."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from data.errors import UserError
+from extract.taps import zero_image
+
+PADDINGS = ("zeros", "none", "reflect", "replicate", "circular")
+
+
+def set_padding(module: nn.Module, padding: str, *, name: str, image_size: int) -> dict[str, Any]:
+    """Change the padding of every convolution that pads; what was changed, JSON-able.
+
+    - "zeros" leaves the network as built: nothing is changed, {}.
+    - "reflect", "replicate", "circular" set the `padding_mode` of every `Conv2d` that pads.
+    - "none" sets their padding to 0. Only a plain chain of layers allows it: where branches are
+      added or concatenated, their sizes would differ (paper, section 4).
+
+    Max pools are left alone in every mode, and listed: they pad with minus infinity, which never
+    wins, so they show the network no border value. `UserError` where the change is not well
+    defined: no convolution pads, branches join, something else pads with zeros, or a map is
+    smaller than its reflection.
+    """
+    if padding not in PADDINGS:
+        raise UserError(f"unknown padding {padding!r}: use one of {', '.join(PADDINGS)}")
+    if padding == "zeros":
+        return {}
+    convolutions = {
+        node: layer
+        for node, layer in module.named_modules()
+        if isinstance(layer, nn.Conv2d) and any(layer._reversed_padding_repeated_twice)
+    }
+    if not convolutions:
+        raise UserError(f"padding {padding!r}: no convolution of {name} pads; use zeros")
+    if padding == "none":
+        _refuse_joins(module, name, image_size)
+    for convolution in convolutions.values():
+        if padding == "none":
+            convolution.padding = (0, 0)
+            convolution._reversed_padding_repeated_twice = [0, 0, 0, 0]
+        else:
+            convolution.padding_mode = cast(Any, padding)
+    _refuse_remaining_zeros(module, padding, name, image_size)
+    pools = [
+        node
+        for node, layer in module.named_modules()
+        if isinstance(layer, nn.MaxPool2d) and layer.padding not in (0, (0, 0))
+    ]
+    return {
+        "padding": padding,
+        "convolutions": list(convolutions),
+        "max_pools_unchanged": pools,
+    }
+
+
+def _refuse_joins(module: nn.Module, name: str, image_size: int) -> None:
+    with torch.no_grad(), _Watch() as watch:
+        module(zero_image(module, image_size))
+    if watch.joins:
+        raise UserError(
+            f"padding 'none' is not defined for {name}: it adds or concatenates maps of parallel "
+            f"branches ({watch.joins} times), and without padding their sizes differ; "
+            "use zeros, reflect, replicate or circular, or a plain chain such as vgg16"
+        )
+
+
+def _refuse_remaining_zeros(module: nn.Module, padding: str, name: str, image_size: int) -> None:
+    try:
+        with torch.no_grad(), _Watch() as watch:
+            module(zero_image(module, image_size))
+    except RuntimeError as error:
+        raise UserError(
+            f"padding {padding!r} does not work for {name} at {image_size}x{image_size}: a map is "
+            f"too small for it ({str(error).splitlines()[0]}); use larger images or other padding"
+        ) from error
+    if watch.zeros:
+        raise UserError(
+            f"padding {padding!r} is not defined for {name}: besides its convolutions, "
+            f"{', '.join(sorted(watch.zeros))} would still pad with zeros; use zeros"
+        )
+
+
+class _Watch(TorchDispatchMode):
+    """Counts, while a network runs, what joins branches and what pads with zeros."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.joins = 0
+        self.zeros: set[str] = set()
+
+    def __torch_dispatch__(
+        self, operation: Any, types: Any, arguments: tuple[Any, ...] = (), keywords: Any = None
+    ) -> Any:
+        kind = operation.overloadpacket.__name__
+        if kind in ("add", "add_", "cat"):
+            tensors = arguments[0] if kind == "cat" else arguments[:2]
+            maps = [t for t in tensors if isinstance(t, Tensor) and t.ndim == 4]
+            self.joins += len(maps) > 1
+        if kind == "convolution" and not arguments[6] and any(arguments[4]):
+            self.zeros.add("convolutions")
+        if kind == "avg_pool2d" and len(arguments) > 3 and any(arguments[3]):
+            self.zeros.add("average pools")
+        if kind == "constant_pad_nd" and any(arguments[1]):
+            self.zeros.add("explicit padding")
+        return operation(*arguments, **(keywords or {}))
