@@ -1,0 +1,182 @@
+"""The feature cache, read only: levels of every image, float16, from a folder of shards.
+
+`cache.h5` in the folder opens with plain h5py as one file (docs/cache.md). This reader takes
+its table of offsets and reads the shards' bytes straight into the caller's arrays.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data.errors import UserError
+from data.hdf5 import open_hdf5
+from data.images import BadImage, ImageRecord
+from data.index import COMPRESSED, read_index, write_index
+from data.manifest import SCHEMA, Manifest, describe_images
+from data.shards import (
+    GRID,
+    SHARD_IMAGES,
+    ShardWriter,
+    shard_count,
+    shard_name,
+    shard_rows,
+)
+
+LEVELS = ("input", "f1", "f2", "f3", "f4", "f5")
+
+
+class FeatureCache:
+    """A complete cache. Holds no open file: it can be copied to and used in any process."""
+
+    def __init__(self, folder: Path) -> None:
+        """Open `folder`.
+
+        Raises `UserError` when it is no cache, incomplete, inconsistent, damaged in its index,
+        or of another schema version.
+        """
+        self.folder = Path(folder)
+        self._index = read_index(self.folder)
+        self._check()
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What the cache was made from: JSON-able."""
+        return self._index.identity
+
+    @property
+    def levels(self) -> dict[str, int]:
+        """Level -> channels, in the order they were extracted."""
+        return self._index.levels
+
+    @property
+    def records(self) -> tuple[ImageRecord, ...]:
+        """Row i of every level belongs to `records[i]`."""
+        return self._index.records
+
+    @property
+    def bad(self) -> tuple[BadImage, ...]:
+        """The images that could not be decoded, with reasons."""
+        return self._index.bad
+
+    @property
+    def audit(self) -> dict[str, dict[str, float]]:
+        """Level -> `max_magnitude` and `max_float16_error` over all images."""
+        return self._index.audit
+
+    def rows(self, images: str) -> NDArray[np.int64]:
+        """The rows of one image set ("train", "test", "black", "white", "noise"), ascending."""
+        found = [row for row, record in enumerate(self.records) if record.images == images]
+        return np.array(found, dtype=np.int64)
+
+    def read(
+        self,
+        level: str,
+        rows: NDArray[np.int64] | Sequence[int],
+        out: NDArray[np.float16] | None = None,
+    ) -> NDArray[np.float16]:
+        """The features of `rows`, in their order: (len(rows), C, 28, 28) float16.
+
+        `rows` may be in any order and repeat; `out`, if given, is filled and returned, and only
+        its first axis may have gaps in memory. Raises `UserError` for an unknown level or a
+        shard that cannot be read, `IndexError` for a row that does not exist.
+        """
+        if level not in self.levels:
+            raise UserError(
+                f"level {level!r} is not in {self.folder}: use one of {', '.join(self.levels)}"
+            )
+        rows = np.asarray(rows, dtype=np.int64)
+        if len(rows) and not 0 <= rows.min() <= rows.max() < len(self.records):
+            raise IndexError(f"rows go from 0 to {len(self.records) - 1}")
+        shape = (len(rows), self.levels[level], GRID, GRID)
+        if out is None:
+            out = np.empty(shape, np.float16)
+        assert (out.shape, out.dtype) == (shape, np.float16)
+        order = np.argsort(rows, kind="stable")
+        shards = rows[order] // SHARD_IMAGES
+        for part in np.split(order, np.flatnonzero(np.diff(shards)) + 1):
+            if len(part):
+                self._read_shard(level, int(rows[part[0]] // SHARD_IMAGES), rows, part, out)
+        return out
+
+    def _read_shard(
+        self,
+        level: str,
+        shard: int,
+        rows: NDArray[np.int64],
+        positions: NDArray[np.int64],
+        out: NDArray[np.float16],
+    ) -> None:
+        """Fill `out[positions]` with `rows[positions]`, ascending and all in one shard."""
+        path = self.folder / shard_name(shard)
+        inside = rows[positions] - shard * SHARD_IMAGES
+        offset = int(self._index.offsets[shard, list(self.levels).index(level)])
+        if offset == COMPRESSED:
+            with open_hdf5(path) as file:
+                for row, position in zip(inside, positions, strict=True):
+                    file[level].read_direct(out[position], np.s_[row])
+            return
+        with open(path, "rb", buffering=0) as file:
+            runs = np.split(np.arange(len(inside)), np.flatnonzero(np.diff(inside) != 1) + 1)
+            for run in runs:
+                targets = [out[position] for position in positions[run]]
+                start = offset + int(inside[run[0]]) * targets[0].nbytes
+                _read_into(file.fileno(), targets, start, path)
+
+    def _check(self) -> None:
+        """The parts fit together: counts, and every shard there in its full size."""
+        counts = describe_images(self.records)
+        if counts != self.identity["images"] or len(self._index.checksums) != len(self.records):
+            raise UserError(f"{self.folder}: the image table does not match the identity")
+        for shard, size in enumerate(self._index.sizes):
+            path = self.folder / shard_name(shard)
+            found = path.stat().st_size if path.exists() else None
+            if found != size:
+                state = "missing" if found is None else f"{found} bytes long instead of {size}"
+                raise UserError(
+                    f"{path} is {state}: run the same extract-features again, it repairs the cache"
+                )
+
+
+def _read_into(descriptor: int, targets: list[NDArray[np.float16]], start: int, path: Path) -> None:
+    """Fill `targets` one after another from the file's bytes at `start`, in one system call."""
+    if os.preadv(descriptor, targets, start) != sum(target.nbytes for target in targets):
+        raise UserError(f"{path} ended early: run extract-features --verify {path.parent}")
+
+
+def write_cache(
+    folder: Path,
+    identity: Mapping[str, Any],
+    records: Sequence[ImageRecord],
+    arrays: Mapping[str, NDArray[np.float16]],
+    bad: Sequence[BadImage] = (),
+) -> FeatureCache:
+    """A complete cache in `folder` (created) from arrays in memory.
+
+    `arrays`: level -> (len(records), C, 28, 28) float16. The keys `schema`, `levels`,
+    `compression` and `images` of the identity are filled in.
+    """
+    full = {
+        "schema": SCHEMA,
+        "compression": "none",
+        **identity,
+        "levels": {level: array.shape[1] for level, array in arrays.items()},
+        "images": describe_images(records),
+    }
+    manifest = Manifest(full, tuple(records), tuple(bad))
+    folder.mkdir(parents=True, exist_ok=True)
+    manifest.write(folder)
+    known = {}
+    for shard in range(shard_count(len(records))):
+        rows = shard_rows(shard, len(records))
+        writer = ShardWriter(folder, shard, manifest)
+        part = {level: array[rows.start : rows.stop] for level, array in arrays.items()}
+        writer.write(part, dict.fromkeys(arrays, 0.0))
+        known[shard] = writer.finish()
+    write_index(folder, manifest, known)
+    return FeatureCache(folder)

@@ -1,0 +1,221 @@
+"""The index of a cache: `cache.h5`, written last, which opens all shards as one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from data.errors import UserError
+from data.files import part_path, publish, sha256_of
+from data.hdf5 import open_hdf5
+from data.images import BadImage, ImageRecord
+from data.manifest import MANIFEST, SCHEMA, Manifest, canonical_json
+from data.shards import (
+    CHECKSUMS,
+    GRID,
+    damaged_images,
+    import_plugin,
+    shard_count,
+    shard_name,
+    shard_rows,
+)
+from data.sums import SUMS, read_sums, write_sums
+
+INDEX = "cache.h5"
+COMPRESSED = -1  # instead of an offset: the level is in chunks, only HDF5 can read it
+
+
+@dataclass(frozen=True)
+class Index:
+    """What `cache.h5` tells about its cache."""
+
+    identity: dict[str, Any]
+    records: tuple[ImageRecord, ...]
+    bad: tuple[BadImage, ...]
+    checksums: NDArray[np.uint32]  # (images, levels): CRC-32 of each image's bytes
+    sizes: NDArray[np.int64]  # (shards,) bytes
+    sha256: tuple[str, ...]  # of each shard's file
+    offsets: NDArray[np.int64]  # (shards, levels): where a level's bytes start, or COMPRESSED
+    audit: dict[str, dict[str, float]]  # level -> max_magnitude, max_float16_error
+
+    @property
+    def levels(self) -> dict[str, int]:
+        """Level -> channels, in the order of the cache."""
+        return dict(self.identity["levels"])
+
+
+@dataclass(frozen=True)
+class _Shard:
+    size: int
+    sha256: str
+    offsets: list[int]
+    checksums: NDArray[np.uint32]
+    audit: dict[str, dict[str, float]]
+
+
+def shard_fault(folder: Path, index: int, manifest: Manifest) -> str | None:
+    """Why shard `index` is not (or not the right) one of this cache; None when it seems to be.
+
+    Cheap: reads the attributes and shapes, not the features.
+    """
+    path, rows = folder / shard_name(index), shard_rows(index, len(manifest.records))
+    if not path.exists():
+        return "missing"
+    try:
+        with open_hdf5(path) as file:
+            if file.attrs["identity_sha256"] != manifest.digest:
+                return "made from something else"
+            if file.attrs["first_row"] != rows.start or file[CHECKSUMS].shape[0] != len(rows):
+                return "holds other images"
+            for level, channels in manifest.levels.items():
+                if file[level].shape != (len(rows), channels, GRID, GRID):
+                    return f"level {level} has another shape"
+    except (UserError, KeyError, OSError, RuntimeError, ValueError) as error:
+        return f"unreadable ({error})"
+    return None
+
+
+def write_index(folder: Path, manifest: Manifest, known: Mapping[int, str]) -> None:
+    """Complete the cache: write `SHA256SUMS`, then `cache.h5`.
+
+    `known`: shard -> SHA-256 of those checked in this run already; every other is read in full
+    and checked first. Raises `UserError` when a shard is missing, foreign or damaged.
+    """
+    shards = [
+        _inspect(folder, index, manifest, known.get(index))
+        for index in range(shard_count(len(manifest.records)))
+    ]
+    path = folder / INDEX
+    with open_hdf5(part_path(path), "w") as file:
+        _write_images(file, manifest)
+        _write_shards(file, manifest, shards)
+        for level, channels in manifest.levels.items():
+            _write_level(file, manifest, level, channels, shards)
+    sums = {shard_name(index): shard.sha256 for index, shard in enumerate(shards)}
+    sums[MANIFEST] = sha256_of(folder / MANIFEST)
+    sums[INDEX] = sha256_of(part_path(path))
+    write_sums(folder, sums)
+    publish(path)
+
+
+def read_index(folder: Path) -> Index:
+    """What `cache.h5` says, once its own checksum has been compared.
+
+    Raises `UserError` when the folder holds no complete cache, one of another schema version, or
+    a damaged index.
+    """
+    path = folder / INDEX
+    if not path.exists():
+        found = "an incomplete cache" if (folder / MANIFEST).exists() else "no cache"
+        raise UserError(
+            f"{folder} holds {found} (no {INDEX}): run extract-features, it resumes where it "
+            "stopped"
+        )
+    if read_sums(folder).get(INDEX) != sha256_of(path):
+        raise UserError(
+            f"{path} does not match {folder / SUMS}: run extract-features --verify {folder}"
+        )
+    with open_hdf5(path) as file:
+        if file.attrs["schema"] != SCHEMA:
+            raise UserError(
+                f"{folder} has schema version {file.attrs['schema']}, this program reads "
+                f"{SCHEMA}: make the cache again in another --cache-dir"
+            )
+        return _read(file)
+
+
+def _inspect(folder: Path, index: int, manifest: Manifest, sha256: str | None) -> _Shard:
+    path = folder / shard_name(index)
+    fault = shard_fault(folder, index, manifest)
+    if fault:
+        raise UserError(f"{path} is {fault}: run extract-features again")
+    levels = list(manifest.levels)
+    with open_hdf5(path) as file:
+        checksums = file[CHECKSUMS][()]
+        offsets = [file[level].id.get_offset() for level in levels]
+        audit = {
+            level: {key: float(value) for key, value in file[level].attrs.items()}
+            for level in levels
+        }
+    if sha256 is None:
+        if damaged_images(path, levels, checksums):
+            raise UserError(f"{path} is damaged: delete it and run extract-features again")
+        sha256 = sha256_of(path)
+    offsets = [COMPRESSED if offset is None else offset for offset in offsets]
+    return _Shard(path.stat().st_size, sha256, offsets, checksums, audit)
+
+
+def _write_images(file: h5py.File, manifest: Manifest) -> None:
+    file.attrs["schema"] = SCHEMA
+    file.attrs["identity"] = canonical_json(manifest.identity)
+    file.attrs["identity_sha256"] = manifest.digest
+    for field in ("name", "images", "sha256"):
+        _write_strings(file, field, [getattr(record, field) for record in manifest.records])
+    for field in ("name", "images", "reason"):
+        _write_strings(file, f"bad/{field}", [getattr(image, field) for image in manifest.bad])
+
+
+def _write_shards(file: h5py.File, manifest: Manifest, shards: list[_Shard]) -> None:
+    file["shards/size"] = np.array([shard.size for shard in shards], np.int64)
+    file["shards/offset"] = np.array([shard.offsets for shard in shards], np.int64)
+    file["crc32"] = np.concatenate([shard.checksums for shard in shards])
+    _write_strings(file, "shards/file", [shard_name(index) for index in range(len(shards))])
+    _write_strings(file, "shards/sha256", [shard.sha256 for shard in shards])
+
+
+def _write_level(
+    file: h5py.File, manifest: Manifest, level: str, channels: int, shards: list[_Shard]
+) -> None:
+    count = len(manifest.records)
+    layout = h5py.VirtualLayout((count, channels, GRID, GRID), "<f2")
+    layout.dcpl.set_obj_track_times(False)  # equal caches are equal byte for byte
+    for index in range(len(shards)):
+        rows = shard_rows(index, count)
+        shape = (len(rows), channels, GRID, GRID)
+        # Relative names: the folder can be moved. A missing shard reads as NaN, never as zero.
+        layout[rows.start : rows.stop] = h5py.VirtualSource(
+            shard_name(index), level, shape, dtype="<f2"
+        )
+    dataset = file.create_virtual_dataset(level, layout, fillvalue=np.nan)
+    for key in ("max_magnitude", "max_float16_error"):
+        dataset.attrs[key] = np.float32(max(shard.audit[level][key] for shard in shards))
+
+
+def _write_strings(file: h5py.File, name: str, values: list[str]) -> None:
+    # Names of files may hold bytes that are no UTF-8; they are kept as they are.
+    encoded = [value.encode("utf-8", "surrogateescape") for value in values]
+    file.create_dataset(name, (len(values),), h5py.string_dtype(), data=encoded or None)
+
+
+def _strings(file: h5py.File, name: str) -> list[str]:
+    return [value.decode("utf-8", "surrogateescape") for value in file[name][()]]
+
+
+def _read(file: h5py.File) -> Index:
+    identity = json.loads(file.attrs["identity"])
+    records = zip(*(_strings(file, field) for field in ("name", "images", "sha256")), strict=True)
+    bad = zip(
+        *(_strings(file, f"bad/{field}") for field in ("name", "images", "reason")), strict=True
+    )
+    if identity["compression"] != "none":
+        import_plugin()
+    return Index(
+        identity,
+        tuple(ImageRecord(*record) for record in records),
+        tuple(BadImage(*image) for image in bad),
+        file["crc32"][()],
+        file["shards/size"][()],
+        tuple(_strings(file, "shards/sha256")),
+        file["shards/offset"][()],
+        {
+            level: {key: float(value) for key, value in file[level].attrs.items()}
+            for level in identity["levels"]
+        },
+    )

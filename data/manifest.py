@@ -1,0 +1,114 @@
+"""What a cache is made from: its identity, its images in order, and the images left out."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from data.errors import UserError
+from data.files import write_text
+from data.images import BadImage, ImageRecord
+
+SCHEMA = 1
+MANIFEST = "manifest.json"
+NOT_COMPARED = ("sources",)  # the images' contents are compared, not the folders they lay in
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Everything a cache is made from; equal manifests give equal bytes.
+
+    `identity` is JSON-able and holds at least `schema`, `levels` (level -> channels, ordered),
+    `compression` and `images` (see `describe_images`).
+    """
+
+    identity: dict[str, Any]
+    records: tuple[ImageRecord, ...]  # row i of the cache is records[i]
+    bad: tuple[BadImage, ...] = ()
+
+    @property
+    def levels(self) -> dict[str, int]:
+        """Level -> channels, in the order of the cache."""
+        return dict(self.identity["levels"])
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of what is compared: stored in every shard, so that none is ever mixed up."""
+        return hashlib.sha256(canonical_json(comparable(self.identity)).encode()).hexdigest()
+
+    def write(self, folder: Path) -> None:
+        """Write `manifest.json`."""
+        content = {
+            "identity": self.identity,
+            "images": [asdict(record) for record in self.records],
+            "bad_images": [asdict(image) for image in self.bad],
+        }
+        write_text(folder / MANIFEST, json.dumps(content, indent=1) + "\n")
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """The manifest of a cache folder; `UserError` when it is damaged."""
+    path = folder / MANIFEST
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return Manifest(
+            content["identity"],
+            tuple(ImageRecord(**record) for record in content["images"]),
+            tuple(BadImage(**image) for image in content["bad_images"]),
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{path} is damaged ({error}): run extract-features --verify {folder}"
+        ) from error
+
+
+def describe_images(records: Sequence[ImageRecord]) -> dict[str, Any]:
+    """The images as part of an identity: how many of each set, and one digest over all."""
+    lines = "".join(f"{r.images}\t{r.name}\t{r.sha256}\n" for r in records)
+    digest = hashlib.sha256(lines.encode("utf-8", "surrogateescape")).hexdigest()
+    return {"counts": dict(Counter(record.images for record in records)), "sha256": digest}
+
+
+def differences(before: Manifest, now: Manifest, *, ignore: Sequence[str] = ()) -> list[str]:
+    """One line per key of the identity that differs, with both values; empty when none does."""
+    old, new = comparable(before.identity), comparable(now.identity)
+    lines = [
+        f"{key}: {canonical_json(old.get(key))} in the cache, {canonical_json(new.get(key))} now"
+        for key in dict.fromkeys([*old, *new])
+        if key != "images" and key not in ignore and old.get(key) != new.get(key)
+    ]
+    if old.get("images") != new.get("images"):
+        lines.append("images: " + _image_differences(before.records, now.records))
+    return lines
+
+
+def comparable(identity: Mapping[str, Any]) -> dict[str, Any]:
+    """The identity without the keys that may differ between equal caches."""
+    return {key: value for key, value in identity.items() if key not in NOT_COMPARED}
+
+
+def canonical_json(value: Any) -> str:
+    """JSON in one line, keys in their own order (that of the levels means something)."""
+    return json.dumps(value, separators=(",", ":"))
+
+
+def _image_differences(before: Sequence[ImageRecord], now: Sequence[ImageRecord]) -> str:
+    old = {(record.images, record.name): record.sha256 for record in before}
+    new = {(record.images, record.name): record.sha256 for record in now}
+    groups = {
+        "changed": [key for key in old if key in new and old[key] != new[key]],
+        "gone": [key for key in old if key not in new],
+        "added": [key for key in new if key not in old],
+    }
+    parts = [
+        f"{len(keys)} {word} (first {keys[0][0]} {keys[0][1]})"
+        for word, keys in groups.items()
+        if keys
+    ]
+    counts = f"{len(before)} images in the cache, {len(now)} now"
+    return ", ".join([counts, *(parts or ["in another order"])])

@@ -1,0 +1,160 @@
+"""Writing one shard of a cache: at most 64 images, checked before it gets its name."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data.errors import UserError
+from data.files import flush, forget_pages, part_path, publish, sha256_of
+from data.hdf5 import open_hdf5
+from data.manifest import SCHEMA, Manifest
+
+GRID = 28  # cells a side of every level
+SHARD_IMAGES = 64
+COMPRESSIONS = ("none", "bitshuffle-lz4")
+CHECKSUMS = "crc32"  # dataset (images, levels) uint32 of a shard
+_INFINITY_BITS = 0x7C00  # of float16; larger is NaN
+
+
+def shard_name(index: int) -> str:
+    """File name of shard `index`."""
+    return f"shard-{index:05d}.h5"
+
+
+def shard_count(images: int) -> int:
+    """How many shards `images` images take."""
+    return -(-images // SHARD_IMAGES)
+
+
+def shard_rows(index: int, images: int) -> range:
+    """The rows of a cache of `images` images that shard `index` holds."""
+    return range(index * SHARD_IMAGES, min((index + 1) * SHARD_IMAGES, images))
+
+
+class ShardWriter:
+    """One shard, written batch by batch under a temporary name.
+
+    Equal features give equal bytes: nothing in the file depends on when, where or in what
+    batches it was written.
+    """
+
+    def __init__(self, folder: Path, index: int, manifest: Manifest) -> None:
+        self.path = folder / shard_name(index)
+        self._manifest = manifest
+        self._rows = shard_rows(index, len(manifest.records))
+        self._checksums = np.zeros((len(self._rows), len(manifest.levels)), np.uint32)
+        self._largest = dict.fromkeys(manifest.levels, 0)  # float16 magnitudes, as bits
+        self._errors = dict.fromkeys(manifest.levels, 0.0)
+        self._filled = 0
+        self._file = open_hdf5(part_path(self.path), "w")
+        self._file.attrs["schema"] = SCHEMA
+        self._file.attrs["identity_sha256"] = manifest.digest
+        self._file.attrs["first_row"] = self._rows.start
+        filters = compression_filters(manifest.identity["compression"])
+        for level, channels in manifest.levels.items():
+            shape = (len(self._rows), channels, GRID, GRID)
+            chunks = (1, *shape[1:]) if filters else None
+            self._file.create_dataset(level, shape, "<f2", chunks=chunks, **filters)
+
+    def write(
+        self, features: Mapping[str, NDArray[np.float16]], errors: Mapping[str, float]
+    ) -> None:
+        """Append the next images.
+
+        `features`: level -> (b, C, 28, 28) float16. `errors`: level -> the largest difference
+        that the conversion to float16 made. Raises `UserError`, naming image and level, when a
+        value is not finite.
+        """
+        stop = self._filled + len(next(iter(features.values())))
+        for column, level in enumerate(self._manifest.levels):
+            images = features[level]
+            self._file[level][self._filled : stop] = images
+            for row, image in enumerate(images, start=self._filled):
+                self._checksums[row, column] = zlib.crc32(np.ascontiguousarray(image))
+            self._audit(level, images, errors[level])
+        self._filled = stop
+
+    def _audit(self, level: str, images: NDArray[np.float16], error: float) -> None:
+        # Without its sign bit, a float16 is ordered like the integer of the same bits.
+        bits = images.view(np.uint16) & 0x7FFF
+        largest = bits.reshape(len(images), -1).max(axis=1)
+        if largest.max() >= _INFINITY_BITS:
+            row = int(np.argmax(largest >= _INFINITY_BITS)) + self._filled + self._rows.start
+            record = self._manifest.records[row]
+            raise UserError(
+                f"level {level} of {record.images} image {record.name} does not fit float16: it "
+                "holds a value beyond 65504 or none at all; check the weights, or try "
+                "--precision fp32"
+            )
+        self._largest[level] = max(self._largest[level], int(largest.max()))
+        self._errors[level] = max(self._errors[level], error)
+
+    def finish(self) -> str:
+        """Complete the file, read it back from the disk, give it its name; return its SHA-256.
+
+        Raises `OSError` when the disk did not keep what was written.
+        """
+        assert self._filled == len(self._rows), "a shard is finished when it is full"
+        self._file[CHECKSUMS] = self._checksums
+        for level in self._manifest.levels:
+            magnitude = np.array(self._largest[level], np.uint16).view(np.float16)
+            self._file[level].attrs["max_magnitude"] = np.float32(magnitude)
+            self._file[level].attrs["max_float16_error"] = np.float32(self._errors[level])
+        self._file.close()
+        part = part_path(self.path)
+        flush(part)
+        forget_pages(part)
+        damaged = damaged_images(part, list(self._manifest.levels), self._checksums)
+        if damaged:
+            raise OSError(f"{part} reads back other bytes than were written: check the disk")
+        sha256 = sha256_of(part)
+        publish(self.path)
+        return sha256
+
+    def discard(self) -> None:
+        """Give up: close and remove the temporary file."""
+        # A file that failed in a write may fail again in closing; that error tells nothing new.
+        with suppress(OSError, RuntimeError):
+            self._file.close()
+        part_path(self.path).unlink(missing_ok=True)
+
+
+def damaged_images(
+    path: Path, levels: list[str], checksums: NDArray[np.uint32]
+) -> list[tuple[int, str]]:
+    """The (row in the shard, level) of every image whose bytes do not match its checksum."""
+    damaged = []
+    with open_hdf5(path) as file:
+        for column, level in enumerate(levels):
+            dataset = file[level]
+            buffer = np.empty(dataset.shape[1:], np.float16)
+            for row in range(len(checksums)):
+                dataset.read_direct(buffer, np.s_[row])
+                if zlib.crc32(buffer) != checksums[row, column]:
+                    damaged.append((row, level))
+    return damaged
+
+
+def compression_filters(compression: str) -> dict[str, object]:
+    """Arguments of `create_dataset`; `UserError` when the plugin is not installed."""
+    if compression == "none":
+        return {}
+    return dict(import_plugin().Bitshuffle(cname="lz4"))
+
+
+def import_plugin():  # type: ignore[no-untyped-def]
+    """The module hdf5plugin: importing it lets HDF5 read and write compressed caches."""
+    try:
+        import hdf5plugin
+    except ImportError:
+        raise UserError(
+            "this cache is compressed with bitshuffle-lz4, which needs hdf5plugin: "
+            "pip install 'position-probes[compression]'"
+        ) from None
+    return hdf5plugin

@@ -1,0 +1,178 @@
+import os
+import pickle
+import subprocess
+import time
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from data.cache import FeatureCache, write_cache
+from data.errors import UserError
+from data.images import BadImage, ImageRecord
+
+CHANNELS = {"input": 3, "f1": 5, "f2": 2}
+COUNT = 150  # three shards, the last one short
+RECORDS = [
+    ImageRecord(f"folder {n}/ä-{n}.jpg", "train" if n < 100 else "test", f"{n:064x}")
+    for n in range(COUNT)
+]
+BAD = [BadImage("broken.jpg", "train", "not an image")]
+
+
+def random_features(seed: int = 0) -> dict[str, np.ndarray]:
+    generator = np.random.default_rng(seed)
+    return {
+        level: generator.normal(size=(COUNT, channels, 28, 28)).astype(np.float16)
+        for level, channels in CHANNELS.items()
+    }
+
+
+FEATURES = random_features()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("features") / "cache"
+    write_cache(folder, {"backbone": "toy", "sources": {"train": "/a"}}, RECORDS, FEATURES, BAD)
+    return folder
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+def test_cache_tells_what_it_was_made_from(folder: Path) -> None:
+    cache = FeatureCache(folder)
+    assert cache.records == tuple(RECORDS)
+    assert cache.bad == tuple(BAD)
+    assert cache.levels == CHANNELS
+    assert list(cache.levels) == list(CHANNELS)
+    assert cache.identity["backbone"] == "toy"
+    assert cache.identity["images"]["counts"] == {"train": 100, "test": 50}
+    assert cache.rows("test").tolist() == list(range(100, 150))
+    assert cache.rows("black").tolist() == []
+    for level, features in FEATURES.items():
+        assert cache.audit[level]["max_magnitude"] == np.abs(features.astype(np.float64)).max()
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    rows=st.lists(st.integers(0, COUNT - 1), max_size=80),
+    level=st.sampled_from(list(CHANNELS)),
+    strided=st.booleans(),
+)
+def test_read_is_fancy_indexing(folder: Path, rows: list[int], level: str, strided: bool) -> None:
+    cache = FeatureCache(folder)
+    out = None
+    if strided:
+        out = np.full((len(rows), CHANNELS[level] + 2, 28, 28), np.nan, np.float16)[:, 1:-1]
+    read = cache.read(level, np.array(rows, np.int64), out)
+    np.testing.assert_array_equal(read, FEATURES[level][rows])
+    assert out is None or read is out
+
+
+@pytest.mark.parametrize("row", [-1, COUNT])
+def test_read_refuses_rows_that_do_not_exist(folder: Path, row: int) -> None:
+    with pytest.raises(IndexError, match="0 to 149"):
+        FeatureCache(folder).read("f1", [row])
+
+
+def test_read_refuses_unknown_levels_and_lists_the_good_ones(folder: Path) -> None:
+    with pytest.raises(UserError, match=r"'f9'.*use one of input, f1, f2"):
+        FeatureCache(folder).read("f9", [0])
+
+
+def test_cache_survives_pickling_and_moving(folder: Path, tmp_path: Path) -> None:
+    moved = tmp_path / "moved"
+    write_cache(moved.with_name("made"), {"backbone": "toy"}, RECORDS, FEATURES)
+    moved.with_name("made").rename(moved)
+    cache = pickle.loads(pickle.dumps(FeatureCache(moved)))
+    np.testing.assert_array_equal(cache.read("f2", [149, 0]), FEATURES["f2"][[149, 0]])
+    with h5py.File(moved / "cache.h5") as file:
+        np.testing.assert_array_equal(file["f1"][60:70], FEATURES["f1"][60:70])
+
+
+def test_plain_h5py_reads_every_level_and_the_names(folder: Path) -> None:
+    with h5py.File(folder / "cache.h5") as file:
+        for level, features in FEATURES.items():
+            np.testing.assert_array_equal(file[level][()], features)
+        assert file["name"].asstr()[149] == RECORDS[149].name
+        assert file["bad/reason"].asstr()[0] == "not an image"
+
+
+def test_equal_features_give_equal_bytes(folder: Path, tmp_path: Path) -> None:
+    time.sleep(1.1)  # HDF5 keeps times in whole seconds, where it keeps them
+    write_cache(
+        tmp_path / "again", {"backbone": "toy", "sources": {"train": "/a"}}, RECORDS, FEATURES, BAD
+    )
+    assert contents(tmp_path / "again") == contents(folder)
+
+
+def test_sha256sum_agrees(folder: Path) -> None:
+    done = subprocess.run(
+        ["sha256sum", "-c", "SHA256SUMS"], cwd=folder, capture_output=True, text=True, check=True
+    )
+    checked = {line.split(":")[0] for line in done.stdout.splitlines()}
+    assert checked == {path.name for path in folder.iterdir()} - {"SHA256SUMS"}
+
+
+def test_file_names_that_are_no_utf8_are_kept(tmp_path: Path) -> None:
+    name = os.fsdecode(b"caf\xe9.jpg")
+    records = [ImageRecord(name, "train", "0" * 64)]
+    arrays = {"f1": np.zeros((1, 1, 28, 28), np.float16)}
+    assert write_cache(tmp_path / "cache", {}, records, arrays).records[0].name == name
+
+
+def test_compressed_cache_reads_the_same(folder: Path, tmp_path: Path) -> None:
+    identity = {"backbone": "toy", "compression": "bitshuffle-lz4"}
+    features = {level: np.round(array) for level, array in FEATURES.items()}
+    cache = write_cache(tmp_path / "small", identity, RECORDS, features)
+    rows = [3, 149, 64, 63, 3]
+    np.testing.assert_array_equal(cache.read("f1", rows), features["f1"][rows])
+    size = sum(path.stat().st_size for path in (tmp_path / "small").glob("shard*"))
+    assert size < 0.7 * sum(array.nbytes for array in features.values())
+
+
+def test_values_beyond_float16_name_image_and_level(tmp_path: Path) -> None:
+    features = random_features()
+    features["f2"][70, 1, 3, 4] = -np.inf
+    with pytest.raises(UserError, match=r"level f2 of train image folder 70/ä-70\.jpg"):
+        write_cache(tmp_path / "cache", {}, RECORDS, features)
+
+
+@pytest.mark.parametrize("damage", ["no index", "no shard", "short shard", "no folder"])
+def test_incomplete_caches_are_refused(tmp_path: Path, damage: str) -> None:
+    folder = tmp_path / "cache"
+    if damage != "no folder":
+        write_cache(folder, {}, RECORDS, FEATURES)
+    if damage == "no index":
+        (folder / "cache.h5").unlink()
+    if damage == "no shard":
+        (folder / "shard-00001.h5").unlink()
+    if damage == "short shard":
+        os.truncate(folder / "shard-00002.h5", 5000)
+    expected = {
+        "no index": "incomplete cache",
+        "no shard": "shard-00001.h5 is missing",
+        "short shard": "shard-00002.h5 is 5000 bytes long instead of",
+        "no folder": "holds no cache",
+    }
+    with pytest.raises(UserError, match=expected[damage]):
+        FeatureCache(folder)
+
+
+def test_another_schema_version_is_refused(tmp_path: Path) -> None:
+    from data.files import sha256_of
+    from data.sums import read_sums, write_sums
+
+    write_cache(tmp_path, {}, RECORDS, FEATURES)
+    with h5py.File(tmp_path / "cache.h5", "r+") as file:
+        file.attrs["schema"] = 99
+    sums = read_sums(tmp_path)
+    write_sums(tmp_path, {**sums, "cache.h5": sha256_of(tmp_path / "cache.h5")})
+    with pytest.raises(UserError, match="schema version 99, this program reads 1"):
+        FeatureCache(tmp_path)
