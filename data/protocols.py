@@ -35,6 +35,8 @@ class TrainingRecipe:
     resolution: int | None  # pixels a side of loss and scores; None: the head's own output size
     optimizer: str  # "sgd" or "adam"
     learning_rates: tuple[float, ...]  # several: the one with the lowest held-out loss is kept
+    heldout_share: float  # of the training images, kept from training to choose the rate;
+    # 0: none, and the held-out loss is that of the test images, which decides nothing
     momentum: float  # of SGD
     weight_decay: float
     decay_after: float | None  # fraction of the epochs after which the rate falls to a tenth
@@ -66,6 +68,7 @@ _PAPER_TRAINING = TrainingRecipe(
     resolution=224,
     optimizer="sgd",
     learning_rates=(0.1,),
+    heldout_share=0.0,
     momentum=0.9,
     weight_decay=1e-4,
     decay_after=2 / 3,
@@ -97,6 +100,7 @@ PROTOCOLS: dict[str, Protocol] = {
             resolution=None,
             optimizer="adam",
             learning_rates=(1e-3,),
+            heldout_share=0.0,
             momentum=0.0,
             weight_decay=1e-4,
             decay_after=None,

@@ -11,12 +11,12 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
-from data.cache import GRID
 from torch import Tensor, nn
 
+from data.cache import GRID
 from data.protocols import TrainingRecipe
 from probe.heads import HeadSpec, build_head, layer_widths
 from probe.loss import MapLoss
@@ -191,22 +191,29 @@ class Bank(nn.Module):
         grouped: dict[Any, list[Entry]] = defaultdict(list)
         for entry in entries:
             spec = entry.spec
-            shape = (spec.levels, spec.kernel_size, spec.depth, spec.probe_padding)
-            grouped[(*shape, entry.learning_rate)].append(entry)
-        self.blocks = nn.ModuleList(
-            Block(members, sum(levels[level] for level in key[0]), recipe)
-            for key, members in grouped.items()
+            key = (spec.levels, spec.kernel_size, spec.depth, spec.probe_padding)
+            grouped[key, entry.learning_rate].append(entry)
+        self.recipe = recipe
+        self.stacks = nn.ModuleList(
+            Block(members, sum(levels[level] for level in shape[0]), recipe)
+            for (shape, _), members in grouped.items()
         )
         self.readings: dict[tuple[str, ...], list[int]] = defaultdict(list)
-        for index, key in enumerate(grouped):
-            self.readings[key[0]].append(index)
+        for index, (shape, _) in enumerate(grouped):
+            self.readings[shape[0]].append(index)
         self.entries = [entry for members in grouped.values() for entry in members]
+
+    @property
+    def blocks(self) -> list[Block]:
+        """The blocks, typed."""
+        return cast(list[Block], list(self.stacks))
 
     def forward(self, features: Tensor) -> list[Tensor]:
         """Features (C, B * 784) to the outputs of every block, (B, H, n, n) float32 each."""
-        outputs: list[Tensor] = [features] * len(self.blocks)
+        every = self.blocks
+        outputs: list[Tensor] = [features] * len(every)
         for levels, members in self.readings.items():
-            blocks = [self.blocks[index] for index in members]
+            blocks = [every[index] for index in members]
             shapes = [(block.kernel_size, block.probe_padding) for block in blocks]
             maps = TapProduct.apply(
                 self._read(features, levels), shapes, *(block.taps for block in blocks)
@@ -228,7 +235,7 @@ class Bank(nn.Module):
 
     def optimizer(self) -> torch.optim.Optimizer:
         """The protocol's optimiser, each block at its own learning rate."""
-        recipe = self.blocks[0].recipe
+        recipe = self.recipe
         groups = [
             {"params": list(block.parameters()), "lr": block.entries[0].learning_rate}
             for block in self.blocks

@@ -15,12 +15,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from data.cache import GRID, FeatureCache
 from numpy.typing import NDArray
 from torch import Tensor
 
+from data.cache import GRID, FeatureCache
+
 RUN = 8  # neighbouring rows read at once
-WINDOW_BYTES = 512 * 2**20  # features shuffled together; two windows are in memory at a time
+WINDOW_BYTES = 384 * 2**20  # features shuffled together; two windows are in memory at a time
 CELLS = GRID * GRID
 FLOAT16_BYTES = 2
 
@@ -40,6 +41,12 @@ def epoch_windows(
     return [
         generator.permutation(order[start : start + size]) for start in range(0, len(order), size)
     ]
+
+
+def plain_windows(rows: NDArray[np.int64], image_bytes: int) -> list[NDArray[np.int64]]:
+    """`rows` in their own order, one array per window."""
+    size = max(1, WINDOW_BYTES // image_bytes)
+    return [rows[start : start + size] for start in range(0, len(rows), size)]
 
 
 @dataclass
@@ -73,6 +80,8 @@ class FeatureBatches:
         self, windows: list[NDArray[np.int64]], batch_size: int
     ) -> Iterator[tuple[NDArray[np.int64], Tensor]]:
         """Rows and features, batch by batch; the next window is read while one is used."""
+        if not windows:
+            return
         with ThreadPoolExecutor(1) as reader:
             ahead = reader.submit(self._load, windows[0])
             for index, window in enumerate(windows):
@@ -89,16 +98,14 @@ class FeatureBatches:
             return self._kept
         return dict(zip(window.tolist(), self._read(window), strict=True))
 
-    def _read(self, rows: NDArray[np.int64]) -> list[Tensor]:
-        """Float16 features of each row, (C, 784), in the order of `rows`."""
-        order = np.argsort(rows)
+    def _read(self, rows: NDArray[np.int64]) -> Tensor:
+        """Float16 features of each row, (len(rows), C, 784)."""
         features = torch.empty(len(rows), sum(self.channels.values()), CELLS, dtype=torch.float16)
         array, start = features.numpy().reshape(len(rows), -1, GRID, GRID), 0
         for level, channels in self.channels.items():
-            array[:, start : start + channels] = self.cache.read(level, rows[order])
+            self.cache.read(level, rows, out=array[:, start : start + channels])
             start += channels
-        by_row = dict(zip(order.tolist(), features, strict=True))
-        return [by_row[index] for index in range(len(rows))]
+        return features
 
     def _columns(self, images: list[Tensor]) -> Tensor:
         columns = torch.empty(

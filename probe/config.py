@@ -26,10 +26,8 @@ class ProbeConfig:
         None,
         choices=tuple(PROTOCOLS),
     )
-    epochs: int | None = setting(
-        "Passes over the training images, instead of the protocol's.", None
-    )
-    batch_size: int | None = setting("Images per step, instead of the protocol's.", None)
+    epochs: int | None = setting("Passes over the training images (default: the protocol's).", None)
+    batch_size: int | None = setting("Images per step (default: the protocol's).", None)
     seeds: int = setting("Train every head from this many initial weights.", 1)
     backbone: tuple[str, ...] = setting("Only caches of this backbone (repeatable).", ())
     levels: tuple[str, ...] = setting(
@@ -37,9 +35,7 @@ class ProbeConfig:
     )
     kernel_size: tuple[int, ...] = setting("1, 3, 5 or 7 (repeatable; default 3).", ())
     depth: tuple[int, ...] = setting("Convolutions in a head (repeatable; default 1).", ())
-    probe_padding: tuple[int, ...] = setting(
-        "Zeros around a head's input (repeatable; default 0).", ()
-    )
+    probe_padding: tuple[int, ...] = setting("Zeros around its input (repeatable; default 0).", ())
     pattern: tuple[str, ...] = setting(
         "Target position map (repeatable; default all five).", (), choices=PATTERNS
     )

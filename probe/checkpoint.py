@@ -1,0 +1,62 @@
+"""The state of an unfinished pass, so that a killed sweep goes on from its last epoch."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from probe.bank import Bank
+from probe.heads import HeadSpec
+from probe.results import replace_file
+
+
+@dataclass
+class Checkpoint:
+    """One file, replaced whole after every epoch; only read for the same settings and heads."""
+
+    path: Path
+    settings: dict[str, Any]
+
+    def save(self, bank: Bank, optimizer: torch.optim.Optimizer, history: list[Tensor]) -> None:
+        """Keep everything the next epoch depends on; `history` has one entry per epoch done."""
+        state = {
+            "settings": self.settings,
+            "heads": [asdict(spec) for spec in _specs(bank)],
+            "bank": bank.state_dict(),
+            "optimizer": optimizer.state_dict(),
+            "history": history,
+        }
+        replace_file(self.path, lambda path: torch.save(state, path))
+
+    def heads(self) -> list[HeadSpec]:
+        """The heads of the interrupted pass, in order; none if there is no fitting checkpoint."""
+        state = self._read()
+        specs = state["heads"] if state else []
+        return [HeadSpec(**{**spec, "levels": tuple(spec["levels"])}) for spec in specs]
+
+    def restore(self, bank: Bank, optimizer: torch.optim.Optimizer) -> list[Tensor]:
+        """Set bank and optimiser to where the pass of the same heads stopped; its history."""
+        if self.heads() != _specs(bank):
+            return []
+        state = self._read()
+        bank.load_state_dict(state["bank"])
+        optimizer.load_state_dict(state["optimizer"])
+        return list(state["history"])
+
+    def remove(self) -> None:
+        """The pass is finished."""
+        self.path.unlink(missing_ok=True)
+
+    def _read(self) -> dict[str, Any]:
+        if not self.path.exists():
+            return {}
+        state: dict[str, Any] = torch.load(self.path, map_location="cpu", weights_only=True)
+        return state if state["settings"] == self.settings else {}
+
+
+def _specs(bank: Bank) -> list[HeadSpec]:
+    return list(dict.fromkeys(entry.spec for entry in bank.entries))

@@ -1,0 +1,115 @@
+"""The epochs of one pass: every head of a bank, over the same shuffled batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from data.progress import progress
+from data.protocols import TrainingRecipe
+from probe.bank import Bank
+from probe.batches import FeatureBatches, epoch_windows, plain_windows
+from probe.checkpoint import Checkpoint
+
+SHUFFLE_SEED = 0  # the order of the images; seeds of heads vary their initial weights alone
+
+
+@dataclass(frozen=True)
+class Split:
+    """Rows of the cache that a pass trains on and holds out."""
+
+    train: NDArray[np.int64]
+    heldout: NDArray[np.int64]
+
+
+def fit(
+    bank: Bank,
+    batches: FeatureBatches,
+    split: Split,
+    recipe: TrainingRecipe,
+    checkpoint: Checkpoint,
+    description: str,
+) -> Tensor:
+    """Train `bank` to the end of the recipe; (epochs, 2, heads) training and held-out losses.
+
+    Goes on from `checkpoint` where it holds the same heads, and saves there after every epoch.
+    """
+    optimizer = bank.optimizer()
+    history = checkpoint.restore(bank, optimizer)
+    remaining = range(len(history), recipe.epochs)
+    steps = _epochs(bank, batches, split, recipe, optimizer, history, checkpoint, remaining)
+    total = len(split.train) * len(remaining)
+    for _ in progress(
+        steps, total=total, description=description, unit="images", step=recipe.batch_size
+    ):
+        pass
+    return torch.stack(history)
+
+
+def _epochs(
+    bank: Bank,
+    batches: FeatureBatches,
+    split: Split,
+    recipe: TrainingRecipe,
+    optimizer: torch.optim.Optimizer,
+    history: list[Tensor],
+    checkpoint: Checkpoint,
+    remaining: range,
+) -> Iterator[None]:
+    for epoch in remaining:
+        _set_learning_rates(optimizer, bank, recipe, epoch)
+        windows = epoch_windows(
+            split.train, batches.image_bytes, recipe.batch_size, SHUFFLE_SEED, epoch
+        )
+        bank.train()
+        total = torch.zeros(len(bank.entries), device=batches.device)
+        for rows, features in batches.batches(windows, recipe.batch_size):
+            losses = bank.losses(bank(features))
+            optimizer.zero_grad(set_to_none=True)
+            losses.sum().backward()
+            optimizer.step()
+            total += losses.detach() * len(rows)
+            yield
+        train_losses = total / len(split.train)
+        heldout_losses = mean_losses(bank, batches, split.heldout, recipe.batch_size)
+        history.append(torch.stack([train_losses, heldout_losses]).cpu())
+        checkpoint.save(bank, optimizer, history)
+
+
+def _set_learning_rates(
+    optimizer: torch.optim.Optimizer, bank: Bank, recipe: TrainingRecipe, epoch: int
+) -> None:
+    decayed = recipe.decay_after is not None and epoch >= round(recipe.epochs * recipe.decay_after)
+    for group, block in zip(optimizer.param_groups, bank.blocks, strict=True):
+        group["lr"] = block.entries[0].learning_rate * (0.1 if decayed else 1.0)
+
+
+@torch.no_grad()
+def mean_losses(
+    bank: Bank, batches: FeatureBatches, rows: NDArray[np.int64], batch_size: int
+) -> Tensor:
+    """The loss of every head over `rows`, in evaluation mode, (heads,)."""
+    bank.eval()
+    total = torch.zeros(len(bank.entries), device=batches.device)
+    for part, features in batches.batches(plain_windows(rows, batches.image_bytes), batch_size):
+        total += bank.losses(bank(features)) * len(part)
+    return total / max(len(rows), 1)
+
+
+@torch.no_grad()
+def outputs_of(
+    bank: Bank, batches: FeatureBatches, rows: NDArray[np.int64], batch_size: int
+) -> list[NDArray[np.float32]]:
+    """Outputs of every head on `rows` in evaluation mode: (len(rows), n, n) each."""
+    bank.eval()
+    parts: list[list[NDArray[np.float32]]] = [[] for _ in bank.entries]
+    for _, features in batches.batches(plain_windows(rows, batches.image_bytes), batch_size):
+        maps = [output[:, head] for output in bank(features) for head in range(output.shape[1])]
+        for kept, output in zip(parts, maps, strict=True):
+            kept.append(output.cpu().numpy())
+    return [np.concatenate(kept) for kept in parts]

@@ -1,0 +1,201 @@
+"""Which runs a command asks for: caches, recipe, and the heads of each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from data.cache import FeatureCache
+from data.errors import UserError
+from data.manifest import MANIFEST
+from data.protocols import Protocol, TrainingRecipe, find_protocol
+from data.targets import PATTERNS
+from probe.config import ProbeConfig
+from probe.heads import INPUT_LEVELS, PIXELS, HeadSpec, grid_heads, table_heads
+
+KERNEL_SIZES, DEPTHS, PROBE_PADDINGS = (1, 3, 5, 7), (1, 2, 3), (0, 1, 2, 3)
+
+
+@dataclass(frozen=True)
+class Run:
+    """Heads to train together from one cache with one recipe."""
+
+    name: str  # folder below the results
+    cache: FeatureCache
+    protocol: str
+    recipe: TrainingRecipe
+    heads: tuple[HeadSpec, ...]
+    reads_pixels: bool  # the paper's PosENet rows: only the level `input`, whatever the backbone
+
+    def columns(self) -> dict[str, Any]:
+        """The columns of `scores.csv` that describe the run."""
+        identity = self.cache.identity
+        described = {
+            "backbone": identity["backbone"],
+            "weights": identity["weights"],
+            "backbone_padding": identity["padding"],
+        }
+        if self.reads_pixels:
+            described = {"backbone": PIXELS, "weights": "-", "backbone_padding": "-"}
+        normalization = identity["features"]["normalization"]
+        return {**described, "protocol": self.protocol, "normalization": normalization}
+
+
+def plan_runs(config: ProbeConfig) -> list[Run]:
+    """The runs of a command, in the order of the caches' names; those of the pixels come last.
+
+    Raises `UserError` when there is no suitable cache, an option has no such value, the caches
+    hold different images, or nothing is left to train.
+    """
+    _check_options(config)
+    runs: list[Run] = []
+    pixels: dict[str, Run] = {}
+    for cache in _caches(config):
+        protocol = _protocol(config, cache)
+        recipe = _override(protocol.training, config)
+        heads = _heads(config, cache)
+        suffix = "" if protocol.name == cache.identity["protocol"] else f"-{protocol.name}"
+        for reads_pixels in (False, True):
+            chosen = tuple(h for h in heads if (h.levels == INPUT_LEVELS) == reads_pixels)
+            name = (_pixels_name(cache) if reads_pixels else cache.folder.name) + suffix
+            run = Run(name, cache, protocol.name, recipe, chosen, reads_pixels)
+            if not reads_pixels:
+                runs += [run] if chosen else []
+            elif name not in pixels:
+                pixels[name] = run  # the pixels are the same in every cache: train them once
+            elif _images(pixels[name].cache) != _images(cache):
+                raise UserError(
+                    f"{pixels[name].cache.folder} and {cache.folder} hold different images, so "
+                    "their scores cannot stand in one table: keep them in separate --cache-dir"
+                )
+    runs += [run for run in pixels.values() if run.heads]
+    if not runs:
+        raise UserError("no head is left to train: the options leave none of the sweep's")
+    return runs
+
+
+def _check_options(config: ProbeConfig) -> None:
+    choices: list[tuple[str, tuple[Any, ...], tuple[Any, ...]]] = [
+        ("--kernel-size", config.kernel_size, KERNEL_SIZES),
+        ("--depth", config.depth, DEPTHS),
+        ("--probe-padding", config.probe_padding, PROBE_PADDINGS),
+        ("--pattern", config.pattern, PATTERNS),
+    ]
+    for option, values, good in choices:
+        for value in values:
+            if value not in good:
+                listed = ", ".join(map(str, good))
+                raise UserError(f"{option} {value} is not supported: use one of {listed}")
+    for option, number in (
+        ("--seeds", config.seeds),
+        ("--epochs", config.epochs),
+        ("--batch-size", config.batch_size),
+    ):
+        if number is not None and number < 1:
+            raise UserError(f"{option} {number} is not positive: use 1 or more")
+
+
+def _caches(config: ProbeConfig) -> list[FeatureCache]:
+    folders = sorted(path.parent for path in config.cache_dir.glob(f"*/{MANIFEST}"))
+    if not folders:
+        raise UserError(f"no feature cache in {config.cache_dir}: run extract-features first")
+    caches = [FeatureCache(folder) for folder in folders]
+    if config.backbone:
+        found = sorted({cache.identity["backbone"] for cache in caches})
+        for name in config.backbone:
+            if name not in found:
+                raise UserError(
+                    f"no cache of backbone {name!r} in {config.cache_dir}: it has "
+                    f"{', '.join(found)}; run extract-features --backbone {name} first"
+                )
+        caches = [cache for cache in caches if cache.identity["backbone"] in config.backbone]
+    if config.protocol:
+        features = find_protocol(config.protocol).features
+        caches = [c for c in caches if c.identity["features"]["taps"] == features.taps]
+        if not caches:
+            raise UserError(
+                f"no cache in {config.cache_dir} fits --protocol {config.protocol}: run "
+                f"extract-features --protocol {features.taps} first"
+            )
+    return caches
+
+
+def _protocol(config: ProbeConfig, cache: FeatureCache) -> Protocol:
+    return find_protocol(config.protocol or cache.identity["protocol"])
+
+
+def _override(recipe: TrainingRecipe, config: ProbeConfig) -> TrainingRecipe:
+    return replace(
+        recipe,
+        epochs=config.epochs or recipe.epochs,
+        batch_size=config.batch_size or recipe.batch_size,
+    )
+
+
+def _heads(config: ProbeConfig, cache: FeatureCache) -> list[HeadSpec]:
+    levels = [_parse_levels(text, cache) for text in config.levels]
+    if not config.sweep:
+        return grid_heads(
+            levels or [_backbone_levels(cache)],
+            config.kernel_size or (3,),
+            config.depth or (1,),
+            config.probe_padding or (0,),
+            config.pattern or PATTERNS,
+            range(config.seeds),
+        )
+    identity = cache.identity
+    every = table_heads(
+        identity["backbone"], identity["padding"], _backbone_levels(cache), range(config.seeds)
+    ) + table_heads(PIXELS, "-", INPUT_LEVELS, range(config.seeds))
+    narrowed: list[Callable[[HeadSpec], bool]] = [
+        lambda head: not levels or head.levels in levels,
+        lambda head: not config.kernel_size or head.kernel_size in config.kernel_size,
+        lambda head: not config.depth or head.depth in config.depth,
+        lambda head: not config.probe_padding or head.probe_padding in config.probe_padding,
+        lambda head: not config.pattern or head.pattern in config.pattern,
+    ]
+    return [head for head in every if all(keep(head) for keep in narrowed)]
+
+
+def _backbone_levels(cache: FeatureCache) -> tuple[str, ...]:
+    return tuple(level for level in cache.levels if level not in INPUT_LEVELS)
+
+
+def _parse_levels(text: str, cache: FeatureCache) -> tuple[str, ...]:
+    if text == "all":
+        return _backbone_levels(cache)
+    asked = text.split("+")
+    for level in asked:
+        if level not in cache.levels:
+            raise UserError(
+                f"unknown level {level!r} in --levels {text}: {cache.folder} has "
+                f"{', '.join(cache.levels)}, joined by +, or all"
+            )
+    return tuple(level for level in cache.levels if level in asked)
+
+
+def _pixels_name(cache: FeatureCache) -> str:
+    identity = cache.identity
+    stem = f"{identity['backbone']}-{identity['weights']}-{identity['padding']}"
+    return PIXELS + cache.folder.name.removeprefix(stem)
+
+
+def _images(cache: FeatureCache) -> tuple[Any, ...]:
+    return (*cache.records, *sorted(cache.identity["features"].items()))
+
+
+def results_folder(config: ProbeConfig) -> Path:
+    """The results folder, created; `UserError` when it cannot be written."""
+    folder = config.results_dir
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / ".writable"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise UserError(
+            f"cannot write to {folder} ({error.strerror}): choose another --results-dir"
+        ) from None
+    return folder

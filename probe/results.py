@@ -1,0 +1,159 @@
+"""Scores, losses and trained heads on disk; needs no torch.
+
+`results/<run>/` holds one run: the heads trained from one cache with one recipe. Its files are
+replaced whole, `scores.csv` last: a head is finished when that file lists it.
+`results/scores.csv` is all runs together.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from data.errors import UserError
+from data.files import part_path, publish
+from probe.heads import HeadSpec
+
+SCHEMA = 1
+SCORES, IMAGE_SCORES, LOSSES = "scores.csv", "image_scores.csv", "losses.csv"
+RUN, HEADS, CHECKPOINT = "run.json", "heads.h5", "checkpoint.pt"
+
+SCORE_COLUMNS = [
+    *("pattern", "backbone", "weights", "backbone_padding", "levels", "kernel_size", "depth"),
+    *("probe_padding", "images", "spc", "mae", "protocol", "normalization", "seed", "n_images"),
+    *("n_undefined", "status", "learning_rate", "epochs", "train_loss", "heldout_loss"),
+    *("run", "head"),
+]
+KEPT_PREDICTIONS = 4  # images of each set whose output maps are kept, for the figures
+
+
+@dataclass
+class HeadResult:
+    """Everything kept of one trained head."""
+
+    spec: HeadSpec
+    scores: list[dict[str, Any]]  # rows of scores.csv
+    image_scores: list[dict[str, Any]]  # rows of image_scores.csv
+    losses: list[dict[str, Any]]  # rows of losses.csv
+    weights: dict[str, NDArray[Any]]  # state dict of the plain module
+    attributes: dict[str, Any]  # JSON-able facts about the head
+    predictions: dict[str, NDArray[np.float32]] = field(default_factory=dict)  # (m, n, n)
+    prediction_names: dict[str, list[str]] = field(default_factory=dict)
+    errors: dict[str, NDArray[np.float32]] = field(default_factory=dict)  # (s, s)
+
+
+def replace_file(path: Path, write: Callable[[Path], object]) -> None:
+    """Let `write` fill a temporary file, then rename it: `path` is always whole."""
+    write(part_path(path))
+    publish(path)
+
+
+def read_settings(folder: Path) -> dict[str, Any] | None:
+    """What the run in `folder` was made from, or None where there is no run."""
+    path = folder / RUN
+    if not path.exists():
+        return None
+    try:
+        return dict(json.loads(path.read_text()))
+    except ValueError as error:
+        raise UserError(
+            f"{path} is damaged ({error}): remove {folder} or choose another --results-dir"
+        ) from None
+
+
+def write_settings(folder: Path, settings: dict[str, Any]) -> None:
+    """Record what the run in `folder` is made from."""
+    folder.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(settings, indent=1) + "\n"
+    replace_file(folder / RUN, lambda path: path.write_text(text))
+
+
+def finished_heads(folder: Path) -> set[str]:
+    """Names of the heads whose results are complete."""
+    path = folder / SCORES
+    return set(pd.read_csv(path, usecols=["head"])["head"]) if path.exists() else set()
+
+
+def discard(folder: Path) -> None:
+    """Forget every head of a run."""
+    for name in (SCORES, IMAGE_SCORES, LOSSES, HEADS, CHECKPOINT, RUN):
+        (folder / name).unlink(missing_ok=True)
+
+
+def write_heads(folder: Path, results: list[HeadResult]) -> None:
+    """Add heads to a run; a head that was there is replaced."""
+    names = {result.spec.name for result in results}
+    _replace_rows(folder / IMAGE_SCORES, names, (r for x in results for r in x.image_scores))
+    _replace_rows(folder / LOSSES, names, (r for x in results for r in x.losses))
+    replace_file(folder / HEADS, lambda path: _write_weights(path, folder / HEADS, results))
+    _replace_rows(folder / SCORES, names, (r for x in results for r in x.scores))
+
+
+def _replace_rows(path: Path, heads: set[str], rows: Iterable[dict[str, Any]]) -> None:
+    table = pd.DataFrame(rows)
+    if path.exists():
+        # Read as text: what is already written stays as it is, digit for digit.
+        old = pd.read_csv(path, dtype=str, keep_default_na=False)
+        table = pd.concat([old[~old["head"].isin(heads)], table])
+    _write_table(path, table)
+
+
+def _write_table(path: Path, table: pd.DataFrame) -> None:
+    replace_file(path, lambda part: table.to_csv(part, index=False, float_format="%.6g"))
+
+
+def _write_weights(path: Path, existing: Path, results: list[HeadResult]) -> None:
+    if existing.exists():
+        path.write_bytes(existing.read_bytes())
+    with h5py.File(path, "a" if existing.exists() else "w") as file:
+        for result in results:
+            if result.spec.name in file:
+                del file[result.spec.name]
+            group = file.create_group(result.spec.name)
+            group.attrs["spec"] = json.dumps(asdict(result.spec))
+            group.attrs["facts"] = json.dumps(result.attributes)
+            for key, values in result.weights.items():
+                group[f"weights/{key}"] = values
+            for images, maps in result.predictions.items():
+                group[f"predictions/{images}"] = maps
+                group[f"predictions/{images}"].attrs["names"] = result.prediction_names[images]
+            for images, error in result.errors.items():
+                group.create_dataset(f"error/{images}", data=error, compression="gzip")
+
+
+def read_head(results_dir: Path, run: str, head: str) -> tuple[HeadSpec, dict[str, Any], dict]:
+    """Spec, facts and weights (NumPy arrays under the plain module's keys) of a trained head.
+
+    `probe.train.load_head` makes a module of them.
+    """
+    path = results_dir / run / HEADS
+    if not path.exists():
+        raise UserError(f"no trained heads in {path}: run train-probes first")
+    with h5py.File(path) as file:
+        if head not in file:
+            raise UserError(f"no head {head!r} in {path}: use one of {', '.join(sorted(file))}")
+        group = file[head]
+        spec = json.loads(group.attrs["spec"])
+        spec["levels"] = tuple(spec["levels"])
+        weights = {key: values[()] for key, values in group["weights"].items()}
+        return HeadSpec(**spec), json.loads(group.attrs["facts"]), weights
+
+
+def write_all_scores(results_dir: Path) -> Path:
+    """Join the scores of all runs into `results_dir/scores.csv`; returns its path."""
+    paths = sorted(results_dir.glob(f"*/{SCORES}"))
+    tables = [pd.read_csv(path, dtype=str, keep_default_na=False) for path in paths]
+    table = pd.concat(tables)[SCORE_COLUMNS]
+    target = results_dir / SCORES
+    replace_file(
+        target, lambda temporary: table.to_csv(temporary, index=False, float_format="%.6g")
+    )
+    return target

@@ -1,0 +1,178 @@
+"""The training stage: from feature caches to scores and trained heads."""
+
+from __future__ import annotations
+
+import json
+import platform
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from data.device import find_device, has_fast_bfloat16
+from data.errors import UserError
+from data.protocols import TrainingRecipe
+from probe import results
+from probe.bank import Bank, Entry
+from probe.batches import CELLS, FeatureBatches, resolve_preload
+from probe.checkpoint import Checkpoint
+from probe.collect import collect
+from probe.config import ProbeConfig
+from probe.estimate import estimate
+from probe.fit import Split, fit
+from probe.heads import HeadSpec, build_head
+from probe.plan import Run, plan_runs, results_folder
+
+
+def train_probes(config: ProbeConfig) -> Path:
+    """Train and score every head the options ask for, from every cache; returns `scores.csv`.
+
+    Heads whose results are complete are left alone; an interrupted pass goes on from its last
+    epoch. Raises `UserError` for unsuitable options or caches, and when the results folder holds
+    runs made with other settings.
+    """
+    folder = results_folder(config)
+    runs = plan_runs(config)
+    device = find_device(config.device)
+    dtype = compute_dtype(config.precision, device)
+    for run in runs:
+        _check_settings(folder / run.name, _settings(run, dtype), config.overwrite)
+    for run in runs:
+        _train_run(run, config, folder / run.name, device, dtype)
+    return results.write_all_scores(folder)
+
+
+def load_head(results_dir: Path, run: str, head: str) -> nn.Sequential:
+    """A trained head as a plain module in evaluation mode, (B, C, 28, 28) to (B, 1, n, n)."""
+    spec, facts, weights = results.read_head(results_dir, run, head)
+    recipe = dict(facts["recipe"], learning_rates=tuple(facts["recipe"]["learning_rates"]))
+    module = build_head(spec, facts["channels"], TrainingRecipe(**recipe))
+    state = {key: torch.from_numpy(np.asarray(values)) for key, values in weights.items()}
+    module.load_state_dict(state)
+    return module.eval()
+
+
+def compute_dtype(precision: str, device: torch.device) -> torch.dtype:
+    """The format of the large products: bf16 where the device multiplies it in hardware."""
+    if precision == "auto":
+        return torch.bfloat16 if has_fast_bfloat16(device) else torch.float32
+    return {"fp32": torch.float32, "bf16": torch.bfloat16}[precision]
+
+
+def split_rows(rows: NDArray[np.int64], test: NDArray[np.int64], share: float) -> Split:
+    """Training and held-out rows: every k-th training row is held out, or the test set is."""
+    if share == 0:
+        return Split(rows, test)
+    chosen = np.zeros(len(rows), dtype=bool)
+    chosen[round(1 / share) - 1 :: round(1 / share)] = True
+    return Split(rows[~chosen], rows[chosen])
+
+
+def _train_run(
+    run: Run, config: ProbeConfig, folder: Path, device: torch.device, dtype: torch.dtype
+) -> None:
+    settings = _settings(run, dtype)
+    checkpoint = Checkpoint(folder / results.CHECKPOINT, settings)
+    if config.overwrite:
+        results.discard(folder)
+    finished = results.finished_heads(folder)
+    pending = [head for head in run.heads if head.name not in finished]
+    _log(f"{run.name}: {len(pending)} heads to train, {len(run.heads) - len(pending)} finished")
+    if not pending:
+        return
+    results.write_settings(folder, {**settings, "about": {"device": str(device), **_versions()}})
+    # An interrupted pass is finished as it was begun; heads asked for since come after it.
+    begun = [head for head in checkpoint.heads() if head in pending]
+    if len(begun) != len(checkpoint.heads()):
+        begun = []
+    for heads in (begun, [head for head in pending if head not in begun]):
+        if heads:
+            _train_pass(run, heads, config, folder, checkpoint, device, dtype)
+
+
+def _train_pass(
+    run: Run,
+    heads: list[HeadSpec],
+    config: ProbeConfig,
+    folder: Path,
+    checkpoint: Checkpoint,
+    device: torch.device,
+    dtype: torch.dtype,
+) -> None:
+    recipe, cache = run.recipe, run.cache
+    read = {level for head in heads for level in head.levels}
+    levels = {name: channels for name, channels in cache.levels.items() if name in read}
+    entries = [Entry(head, rate) for head in heads for rate in recipe.learning_rates]
+    bank = Bank(entries, levels, recipe).to(device)
+    split = split_rows(cache.rows("train"), cache.rows("test"), recipe.heldout_share)
+    needed = len(cache.records) * sum(levels.values()) * CELLS * dtype.itemsize
+    preload = resolve_preload(config.preload, needed, device)
+    batches = FeatureBatches(cache, tuple(levels), dtype, device, preload)
+    _log(
+        f"{run.name}: "
+        + estimate(bank, batches, len(split.train), len(split.heldout), recipe.epochs)
+    )
+    batches.keep(np.arange(len(cache.records)))
+    losses = fit(bank, batches, split, recipe, checkpoint, f"{run.name}: training")
+    results.write_heads(folder, collect(run, bank, batches, losses, config.num_workers))
+    checkpoint.remove()
+
+
+def _settings(run: Run, dtype: torch.dtype) -> dict[str, Any]:
+    """Everything that may not differ between the heads of one run, JSON-able."""
+    identity = dict(run.cache.identity)
+    if run.reads_pixels:
+        kept = ("schema", "protocol", "features", "image_size", "images", "sources")
+        identity = {key: identity[key] for key in kept if key in identity}
+    settings = {
+        "schema": results.SCHEMA,
+        "protocol": {"name": run.protocol, **asdict(run.recipe)},
+        "precision": str(dtype).removeprefix("torch."),
+        "cache": identity,
+    }
+    return dict(json.loads(json.dumps(settings)))
+
+
+def _check_settings(folder: Path, settings: dict[str, Any], overwrite: bool) -> None:
+    existing = results.read_settings(folder)
+    if existing is None or overwrite:
+        return
+    for part, value in settings.items():
+        old = existing.get(part)
+        if old != value:
+            raise UserError(
+                f"{folder} was made with another {part} ({_difference(old, value)}): "
+                "choose another --results-dir, or --overwrite it"
+            )
+
+
+def _difference(old: Any, new: Any) -> str:
+    if isinstance(old, dict) and isinstance(new, dict):
+        keys = [key for key in {**old, **new} if old.get(key) != new.get(key)]
+        return "; ".join(f"{key}: {_difference(old.get(key), new.get(key))}" for key in keys)
+    return f"{_short(old)} there, {_short(new)} here"
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _versions() -> dict[str, str]:
+    return {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "h5py": h5py.__version__,
+        "processor": platform.processor() or platform.machine(),
+    }
+
+
+def _log(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)

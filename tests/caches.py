@@ -1,0 +1,59 @@
+"""Small feature caches for tests: position leaks into f1 and f2 by design."""
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data.cache import FeatureCache, write_cache
+from data.images import ImageRecord
+from data.protocols import PROTOCOLS
+
+CHANNELS = {"input": 3, "f1": 6, "f2": 5, "f3": 4, "f4": 4, "f5": 4}
+COUNTS = {"train": 24, "test": 6, "black": 1, "white": 1, "noise": 2}
+
+
+def features(count: int, channels: int, seed: int) -> NDArray[np.float16]:
+    generator = np.random.default_rng(seed)
+    maps = generator.standard_normal((count, channels, 28, 28)) * 0.3
+    ramp = np.linspace(-1, 1, 28)
+    maps[:, 0] += ramp
+    maps[:, 1] += ramp[:, None]
+    maps[:, 2] += np.exp(-(ramp**2 + ramp[:, None] ** 2))
+    return np.maximum(maps, 0).astype(np.float16)
+
+
+def make_cache(
+    parent: Path,
+    *,
+    backbone: str = "vgg16",
+    padding: str = "zeros",
+    protocol: str = "paper",
+    images_seed: int = 0,
+    train: int = COUNTS["train"],
+) -> FeatureCache:
+    counts = {**COUNTS, "train": train}
+    records = [
+        ImageRecord(f"{images}-{index}", images, f"{images_seed}{images}{index}")
+        for images, count in counts.items()
+        for index in range(count)
+    ]
+    recipe = PROTOCOLS[protocol].features
+    identity = {
+        "backbone": backbone,
+        "weights": "random",
+        "weights_sha256": "0" * 64,
+        "padding": padding,
+        "protocol": protocol,
+        "features": recipe.__dict__,
+        "precision": "fp32",
+        "image_size": 224,
+        "sources": {"train": "made up", "test": "made up"},
+    }
+    arrays = {
+        level: features(len(records), channels, seed)
+        for seed, (level, channels) in enumerate(CHANNELS.items())
+    }
+    arrays["input"] = features(len(records), 3, 100)[:, [0, 0, 0]] * np.float16(0.1)
+    suffix = "" if protocol == "paper" else f"-{protocol}"
+    return write_cache(parent / f"{backbone}-random-{padding}{suffix}", identity, records, arrays)
