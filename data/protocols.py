@@ -2,7 +2,8 @@
 
 `paper` is Islam, Jia and Bruce (ICLR 2020), with its gaps filled so that the published numbers
 are possible (docs/methods.md); `released` is the authors' code of 2021; `reproduction` is the
-Southampton report and its notebooks.
+Southampton report and its notebooks. `tuned` trains the paper's heads, on the paper's features,
+so that none is judged by a badly chosen step size (docs/methods.md).
 """
 
 from __future__ import annotations
@@ -108,7 +109,22 @@ PROTOCOLS: dict[str, Protocol] = {
             epochs=15,
         ),
     ),
+    "tuned": Protocol(
+        "tuned",
+        _PAPER_FEATURES,
+        replace(
+            _PAPER_TRAINING,
+            optimizer="adam",
+            learning_rates=(0.03, 0.01, 0.003, 0.001, 0.0003),
+            heldout_share=1 / 8,
+            momentum=0.0,
+            batch_size=8,
+        ),
+    ),
 }
+
+# Those that say how features are made; `tuned` reads the caches of `paper`.
+FEATURE_PROTOCOLS = tuple(name for name, each in PROTOCOLS.items() if each.features.taps == name)
 
 
 def find_protocol(name: str) -> Protocol:

@@ -18,7 +18,7 @@ from data.targets import position_map
 from probe import fit as fit_module
 from probe.cli import main
 from probe.config import ProbeConfig
-from probe.results import SCORE_COLUMNS
+from probe.results import SCORE_COLUMNS, read_head
 from probe.train import load_head, split_rows, train_probes
 
 QUICK = {"epochs": 3, "batch_size": 8, "precision": "fp32"}
@@ -43,7 +43,7 @@ def folder(tmp_path: Path) -> Path:
 
 def test_sweep_writes_one_row_per_head_and_image_set(folder: Path):
     make_cache(folder / "features", padding="none")
-    path = train_probes(grid(folder, sweep=True, levels=(), pattern=()))
+    path = train_probes(grid(folder, sweep=True, levels=(), pattern=(), epochs=1))
     scores = pd.read_csv(path)
     assert list(scores.columns) == SCORE_COLUMNS
     assert scores.groupby("run")["head"].nunique().to_dict() == {
@@ -91,6 +91,26 @@ def test_interrupted_pass_resumes_to_the_same_scores(folder: Path, monkeypatch):
     monkeypatch.setattr(fit_module, "mean_losses", lambda *a: counted.append(a) or real(*a))
     assert train_probes(grid(folder)).read_bytes() == whole
     assert len(counted) == 2  # the first epoch was not trained again
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_streaming_gives_the_scores_of_preloading(folder: Path, monkeypatch, precision: str):
+    monkeypatch.setattr("probe.batches.WINDOW_BYTES", 10 * 26 * 784 * 2)  # several windows
+    kept = train_probes(grid(folder, preload="ram", precision=precision))
+    streamed = grid(folder, preload="none", precision=precision, results_dir=folder / "streamed")
+    assert train_probes(streamed).read_bytes() == kept.read_bytes()
+
+
+def test_tuned_keeps_the_rate_with_the_lowest_heldout_loss(folder: Path):
+    path = train_probes(grid(folder, protocol="tuned", levels=("all",), epochs=4))
+    scores = pd.read_csv(path)
+    assert set(scores["protocol"]) == {"tuned"}
+    assert set(scores["run"]) == {"vgg16-random-zeros-tuned"}
+    for head in scores["head"].unique():
+        _, facts, _ = read_head(folder / "results", "vgg16-random-zeros-tuned", head)
+        best = facts["learning_rates"][int(np.argmin(facts["heldout_losses"]))]
+        assert set(scores.query("head == @head")["learning_rate"]) == {best}
+        assert len(facts["learning_rates"]) == 5
 
 
 def test_widened_sweep_trains_only_what_is_new(folder: Path):
