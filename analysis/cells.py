@@ -1,0 +1,90 @@
+"""What a cell of a table says, in every format: numbers as the sources print them, and marks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from analysis.published import REPRODUCTION
+
+MISSING, UNDEFINED, NOTHING = "missing", "undefined", "–"
+
+# mark -> what it says below the table
+MARKS = {
+    "†": "loss still falling when training ended: the readout could do better",
+    "‡": "diverged: judge no readout by it",
+    "§": "no better than a constant map",
+    "¶": "SPC undefined for some images (constant output), mean over the others",
+    "*": "fewer seeds than other heads of this block",
+}
+_STATUS_MARKS = {"falling": "†", "diverged": "‡", "constant": "§"}
+
+
+def number(value: float, *, signed: bool = False) -> str:
+    """Three decimals without a leading zero, as the paper prints: `.742`, `-.001`, `1.000`."""
+    if not np.isfinite(value):
+        return NOTHING
+    text = f"{value:+.3f}" if signed else f"{value:.3f}"
+    if float(text) == 0:
+        text = text.lstrip("+-")
+    return text.replace("0.", ".", 1) if text.lstrip("+-").startswith("0.") else text
+
+
+def is_missing(cell: Any) -> bool:
+    """Whether the cell was not measured."""
+    return not cell.n_images > 0
+
+
+def ours(cell: Any, metric: str) -> str:
+    """Our value, with its marks; `missing` or `undefined` where there is none."""
+    if is_missing(cell):
+        return MISSING
+    value = getattr(cell, metric)
+    text = number(value) if np.isfinite(value) else UNDEFINED
+    return text + marks(cell, metric)
+
+
+def marks(cell: Any, metric: str) -> str:
+    """The footnote marks of our value."""
+    if is_missing(cell):
+        return ""
+    found = _STATUS_MARKS.get(cell.status, "")
+    if metric == "spc" and cell.n_undefined > 0 and np.isfinite(cell.spc):
+        found += "¶"
+    if cell.fill:
+        found += "*"
+    return found
+
+
+def interval(cell: Any, metric: str) -> str:
+    """The 95 % interval, `.871 to .896`; a dash where there is none."""
+    low, high = getattr(cell, f"{metric}_low"), getattr(cell, f"{metric}_high")
+    if not (np.isfinite(low) and np.isfinite(high)):
+        return NOTHING
+    return f"{number(low)} to {number(high)}"
+
+
+def deviation(cell: Any, metric: str) -> str:
+    """The standard deviation over seeds."""
+    return number(getattr(cell, f"{metric}_sd"))
+
+
+def published(cell: Any, metric: str, source: str) -> str:
+    """The published value as its source prints it: undefined SPC is .0 or NaN."""
+    value = getattr(cell, f"published_{metric}")
+    if np.isfinite(value):
+        return ".0" if value == 0 else number(value)
+    measured_only = not np.isfinite(cell.published_mae)
+    return "NaN" if source == REPRODUCTION and not measured_only else NOTHING
+
+
+def difference(cell: Any, metric: str) -> str:
+    """Ours minus the published value."""
+    return number(getattr(cell, f"{metric}_difference"), signed=True)
+
+
+def legend(texts: list[str]) -> list[str]:
+    """One line per mark that occurs in `texts`."""
+    every = "".join(texts)
+    return [f"{mark} {meaning}" for mark, meaning in MARKS.items() if mark in every]

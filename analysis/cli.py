@@ -1,0 +1,20 @@
+"""`make-tables`: parse, call, print."""
+
+from __future__ import annotations
+
+from analysis.config import TablesConfig
+from data.command import stage_command
+
+
+def _run(config: TablesConfig) -> None:
+    from analysis.make import make_tables
+
+    print(make_tables(config))
+
+
+main = stage_command(
+    TablesConfig,
+    _run,
+    help="Set the scores of train-probes beside the published ones: tables, figures, a report.",
+    resume="run the same command again, it starts afresh and takes seconds",
+)

@@ -1,0 +1,129 @@
+"""The commands that would measure what is missing."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from analysis.conditions import PIXELS
+from analysis.results import IMAGE_SETS, Results
+from data.protocols import PROTOCOLS
+
+_SAMPLE_COUNT = 256  # embedded training images
+_DEFAULT_RESULTS, _DEFAULT_CACHES = Path("results"), Path("features")
+
+
+@dataclass(frozen=True)
+class Situation:
+    """What is known of a condition: enough to write commands that add to it."""
+
+    protocol: str = "paper"
+    weights: str = "imagenet"
+    settings: dict[str, Any] | None = None  # run.json of one of its runs
+    caches: frozenset[tuple[str, str]] = frozenset()  # backbone and padding of its runs
+    seeds: int = 1  # of the head that has most
+    results_dir: Path = _DEFAULT_RESULTS
+
+
+def situation(condition: pd.DataFrame, results: Results) -> Situation:
+    """From the measured rows of one condition."""
+    backbones = condition[condition["backbone"] != PIXELS]
+    first = (condition if backbones.empty else backbones).iloc[0]
+    return Situation(
+        protocol=first["protocol"],
+        weights="imagenet" if backbones.empty else first["weights"],
+        settings=results.runs[first["run"]],
+        caches=frozenset(zip(backbones["backbone"], backbones["backbone_padding"], strict=True)),
+        seeds=int(condition["n_seeds"].max()),
+        results_dir=results.folder,
+    )
+
+
+def fill_command(head: Any, known: Situation) -> str:
+    """The command, or two joined by &&, that measure a head on an image set with all seeds.
+
+    `head` has the attributes backbone, backbone_padding and images.
+    """
+    backbone, padding = head.backbone, head.backbone_padding
+    measured = known.caches if backbone != PIXELS else known.caches | {(PIXELS, padding)}
+    if (backbone, padding) in measured and head.images in _images(known):
+        return train_command(known)
+    if backbone == PIXELS:  # every cache holds the pixels
+        backbone, padding = next(iter(sorted(known.caches)), ("vgg16", "zeros"))
+    commands = [extract_command(backbone, padding, known), train_command(known)]
+    if (backbone, padding) in known.caches:  # complete, but without the image set
+        commands = [f"{command} --overwrite" for command in commands]
+    return " && ".join(commands)
+
+
+def extract_command(backbone: str, padding: str, known: Situation) -> str:
+    """`extract-features` with the images and recipe of a condition."""
+    words = ["extract-features", "--backbone", backbone]
+    identity = (known.settings or {}).get("cache", {})
+    if known.weights != "imagenet":
+        words += ["--weights", _weights_argument(known.weights, identity)]
+    if padding != "zeros":
+        words += ["--padding", padding]
+    words += _image_options(identity)
+    protocol = identity.get("protocol", known.protocol)
+    if protocol != "paper":
+        words += ["--protocol", protocol]
+    normalization = identity.get("features", {}).get("normalization")
+    if protocol in PROTOCOLS and normalization is not None:
+        usual = PROTOCOLS[protocol].features.normalization
+        words += ["--normalization", normalization] if normalization != usual else []
+    return shlex.join(words + _cache_option(known))
+
+
+def train_command(known: Situation) -> str:
+    """`train-probes --sweep` with the recipe of a condition."""
+    words = ["train-probes", "--sweep"]
+    settings = known.settings or {}
+    recipe = settings.get("protocol", {})
+    if known.protocol != settings.get("cache", {}).get("protocol", "paper"):
+        words += ["--protocol", known.protocol]
+    if known.protocol in PROTOCOLS:
+        usual = PROTOCOLS[known.protocol].training
+        for name, option in (("epochs", "--epochs"), ("batch_size", "--batch-size")):
+            if name in recipe and recipe[name] != getattr(usual, name):
+                words += [option, str(recipe[name])]
+    if known.seeds > 1:
+        words += ["--seeds", str(known.seeds)]
+    words += _cache_option(known)
+    if known.results_dir != _DEFAULT_RESULTS:
+        words += ["--results-dir", str(known.results_dir)]
+    return shlex.join(words)
+
+
+def _images(known: Situation) -> Iterable[str]:
+    identity = (known.settings or {}).get("cache", {})
+    return identity.get("images", {}).get("counts", IMAGE_SETS)
+
+
+def _weights_argument(weights: str, identity: dict[str, Any]) -> str:
+    source = identity.get("weights_source")
+    if weights == "random":
+        return "random"
+    return str(source) if isinstance(source, str) else f"{weights}-checkpoint"
+
+
+def _image_options(identity: dict[str, Any]) -> Iterable[str]:
+    words = []
+    for images, source in identity.get("sources", {}).items():
+        if source != "samples":
+            words += [f"--{images}", str(source)]
+    counts = identity.get("images", {}).get("counts", {})
+    if not words and counts.get("train", _SAMPLE_COUNT) < _SAMPLE_COUNT:
+        words += ["--limit", str(counts["train"])]
+    return words
+
+
+def _cache_option(known: Situation) -> list[str]:
+    # Where the caches lie is not recorded; by custom beside the results.
+    caches = known.results_dir.parent / _DEFAULT_CACHES
+    return [] if caches == _DEFAULT_CACHES else ["--cache-dir", str(caches)]

@@ -1,0 +1,134 @@
+"""What was measured under equal conditions, and may stand in one table.
+
+A condition is everything that moves a score besides the head, the backbone and its padding:
+weights, protocol as trained, normalisation, images, image size, seed of the backbone. Scores of
+different conditions are never mixed: each gets a block of its own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+import pandas as pd
+
+from analysis.results import Results
+
+PIXELS = "pixels"
+
+# Parts of a cache's identity that belong to one backbone, or that do not move its scores.
+_OF_ONE_BACKBONE = frozenset(
+    ("backbone", "padding", "weights_sha256", "weights_source", "levels", "taps", "calibration")
+)
+_NOT_COMPARED = frozenset(("schema", "versions", "sources", "precision", "compression"))
+
+
+def add_conditions(results: Results) -> pd.DataFrame:
+    """The scores with a column `condition`, a text that says what they were measured on.
+
+    Rows of the pixels have no weights: they are repeated for every condition whose images and
+    recipe they share.
+    """
+    described = {run: _describe(run, results) for run in results.runs}
+    backbones = {run: parts for run, parts in described.items() if parts["weights"] != "-"}
+    keys = _apart(
+        {run: json.dumps(parts, sort_keys=True) for run, parts in backbones.items()}, results
+    )
+    headings = _headings(keys, results)
+    pieces = []
+    for run, parts in described.items():
+        if run in backbones:
+            own = [headings[keys[run]]]
+        else:
+            agreeing = [other for other in backbones if _agree(parts, backbones[other])]
+            own = list(dict.fromkeys(headings[keys[other]] for other in agreeing))
+            own = own or [_heading(run, results)]
+        rows = results.scores[results.scores["run"] == run]
+        pieces += [rows.assign(condition=heading) for heading in own]
+    return pd.concat(pieces, ignore_index=True)
+
+
+def _describe(run: str, results: Results) -> dict[str, Any]:
+    """What decides the scores of a run, apart from backbone and padding: JSON-able."""
+    settings = results.runs[run]
+    first = results.scores[results.scores["run"] == run].iloc[0]
+    left_out = _OF_ONE_BACKBONE | _NOT_COMPARED
+    identity = {key: value for key, value in settings["cache"].items() if key not in left_out}
+    identity["weights"] = first["weights"]
+    identity["training"] = settings.get("protocol")
+    return identity
+
+
+def _agree(pixels: dict[str, Any], condition: dict[str, Any]) -> bool:
+    shared = (pixels.keys() & condition.keys()) - {"weights"}
+    return all(pixels[key] == condition[key] for key in shared)
+
+
+def _apart(keys: dict[str, str], results: Results) -> dict[str, str]:
+    """Keys by run, made different where two runs of one key hold the same backbone and padding."""
+    seen: dict[tuple[str, str, str], int] = {}
+    apart = {}
+    for run, key in keys.items():
+        first = results.scores[results.scores["run"] == run].iloc[0]
+        place = (key, first["backbone"], first["backbone_padding"])
+        seen[place] = seen.get(place, 0) + 1
+        apart[run] = key if seen[place] == 1 else f"{key} #{seen[place]} {run}"
+    return apart
+
+
+def _headings(keys: dict[str, str], results: Results) -> dict[str, str]:
+    """One heading per key; where two would read alike, the names of their runs tell them apart."""
+    runs: dict[str, list[str]] = {}
+    for run, key in keys.items():
+        runs.setdefault(key, []).append(run)
+    headings = {key: _heading(members[0], results) for key, members in runs.items()}
+    texts = list(headings.values())
+    return {
+        key: text if texts.count(text) == 1 else f"{text}; runs {', '.join(runs[key])}"
+        for key, text in headings.items()
+    }
+
+
+def _heading(run: str, results: Results) -> str:
+    settings = results.runs[run]
+    score = results.scores[results.scores["run"] == run].iloc[0]
+    training = settings.get("protocol", {})
+    batch = f" of batches of {training['batch_size']}" if "batch_size" in training else ""
+    return (
+        f"{weights_label(score['weights'])}; {image_label(settings['cache'])}; protocol "
+        f"{score['protocol']}, normalization {score['normalization']}, "
+        f"{score['epochs']} epochs{batch}"
+    )
+
+
+def weights_label(weights: str) -> str:
+    """Weights as a heading says them."""
+    known = {
+        "random": "untrained backbones (random weights)",
+        "imagenet": "ImageNet weights",
+        "-": "no backbone",
+    }
+    return known.get(weights, f"weights {weights}")
+
+
+def image_label(identity: dict[str, Any]) -> str:
+    """Which images a cache was made of, as a heading says it."""
+    counts = identity.get("images", {}).get("counts", {})
+    sources = identity.get("sources", {})
+    if set(sources.values()) <= {"samples"} and sources:
+        number = (
+            f" ({counts.get('train', 0)} train, {counts.get('test', 0)} test)" if counts else ""
+        )
+        return f"embedded sample images{number}"
+    parts = []
+    for images in ("train", "test"):
+        source = str(sources.get(images, "images not recorded"))
+        name = "embedded samples" if source == "samples" else "/".join(source.split("/")[-2:])
+        parts.append(f"{images} {name}" + (f" ({counts[images]})" if images in counts else ""))
+    return ", ".join(parts)
+
+
+def short_digest(text: str) -> str:
+    """Eight hexadecimal digits that stand for `text` in file names."""
+    return hashlib.sha256(text.encode()).hexdigest()[:8]

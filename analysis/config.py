@@ -1,0 +1,34 @@
+"""Everything the analysis stage can be told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from data.command import setting
+
+TABLES = ("1", "2a", "2b", "3", "4", "R2")
+FORMATS = ("md", "csv", "tex", "html", "pdf", "png")
+
+
+@dataclass(frozen=True)
+class TablesConfig:
+    """Settings of `make_tables`; each field is an option of `make-tables`."""
+
+    results_dir: Path = setting("Folder that train-probes wrote.", Path("results"))
+    out: Path = setting("Folder to write to.", Path("tables"))
+    table: tuple[str, ...] = setting(
+        "Table of the paper, or R2 of the reproduction report (repeatable; default all).",
+        (),
+        choices=TABLES,
+    )
+    format: tuple[str, ...] = setting(
+        "What to write: tables as md, csv or tex, the report as html, figures as pdf or png "
+        "(repeatable; default all).",
+        (),
+        choices=FORMATS,
+    )
+    backbone: tuple[str, ...] = setting("Only this backbone, or pixels (repeatable).", ())
+    levels: tuple[str, ...] = setting(
+        "Only heads that read these levels: f5, f1+f2 or all (repeatable).", ()
+    )

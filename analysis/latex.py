@@ -1,0 +1,123 @@
+"""Tables as LaTeX (booktabs)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from analysis import cells
+from analysis.markdown import METRIC_NAMES
+from analysis.tables import Grid
+
+_SPECIAL = {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    '"': r"\textquotedbl{}",
+    "–": "--",
+    "†": r"\textdagger{}",
+    "‡": r"\textdaggerdbl{}",
+    "§": r"\S{}",
+    "¶": r"\P{}",
+    "*": r"\textasteriskcentered{}",
+    **{character: "\\" + character for character in "&%$#_{}"},
+}
+_DOCUMENT = r"""\documentclass[10pt]{article}
+\usepackage[utf8]{inputenc}
+\usepackage[T1]{fontenc}
+\usepackage{textcomp}
+\usepackage[a4paper,landscape,margin=15mm]{geometry}
+\usepackage{booktabs,longtable}
+\begin{document}
+%s
+\end{document}
+"""
+
+
+def escape(text: str) -> str:
+    """Any text, as LaTeX prints it; characters that its plain fonts lack become `?`."""
+    return "".join(_SPECIAL.get(character) or _plain(character) for character in text)
+
+
+def _plain(character: str) -> str:
+    # Latin-1 letters are in every font encoding; beyond, what a user's fonts hold is unknown.
+    known = character.isascii() and character.isprintable()
+    return character if known or "À" <= character <= "ÿ" else "?"
+
+
+def latex(grids: Iterable[Grid]) -> str:
+    """Fragments to `\\input` where booktabs and longtable are loaded, one per condition."""
+    return "\n".join(_table(grid) for grid in grids)
+
+
+def document(names: Iterable[str]) -> str:
+    """A whole document that inputs the fragments called `names`."""
+    return _DOCUMENT % "\n".join(f"\\input{{{name}}}" for name in names)
+
+
+def _table(grid: Grid) -> str:
+    labels, columns = len(grid.row_names) + 1, len(grid.columns)
+    width = labels + 2 * columns
+    body = []
+    for index, row in enumerate(grid.rows):
+        body += [r"\addlinespace"] if index else []
+        body += [" & ".join(line) + r" \\" for line in _lines(grid, row)]
+    caption = (
+        f"Table {escape(grid.layout.name)} of the {escape(grid.layout.source)}: "
+        f"{escape(grid.layout.title)}. Ours: {escape(grid.condition)}. "
+        "Published: ImageNet weights."
+    )
+    notes = [escape(note) for note in cells.legend(body_texts(grid))]
+    groups = "".join(rf" & \multicolumn{{2}}{{c}}{{{escape(c)}}}" for c in grid.columns)
+    rules = "".join(
+        rf"\cmidrule(lr){{{first}-{first + 1}}}" for first in range(labels + 1, width, 2)
+    )
+    names = " & ".join(
+        [*(escape(name) for name in grid.row_names), "", *(["SPC", "MAE"] * columns)]
+    )
+    lines = [
+        r"\begingroup\footnotesize\setlength{\tabcolsep}{4pt}",
+        rf"\noindent {caption}",
+        rf"\begin{{longtable}}{{{'l' * labels}{'r' * 2 * columns}}}",
+        r"\toprule",
+        " & " * (labels - 1) + groups + r" \\",
+        rules,
+        names + r" \\",
+        r"\midrule\endhead",
+        *body,
+        r"\bottomrule",
+        r"\end{longtable}",
+        *(rf"\noindent {note}\par" for note in notes),
+        r"\bigskip\endgroup",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def body_texts(grid: Grid) -> list[str]:
+    """Our values as text, for the legend."""
+    found = [cell for _, row in grid.rows for cell in row if cell is not None]
+    return [cells.ours(cell, metric) for cell in found for metric in METRIC_NAMES]
+
+
+def _lines(grid: Grid, row: tuple[tuple[str, ...], list[Any]]) -> list[list[str]]:
+    labels, found = row
+    kinds: list[tuple[str, Callable[[Any, str], str]]] = [
+        ("ours", cells.ours),
+        ("95\\,\\%", cells.interval),
+        ("published", lambda cell, m: cells.published(cell, m, grid.layout.source)),
+        ("difference", cells.difference),
+    ]
+    if any(cell is not None and cell.n_seeds > 1 for cell in found):
+        kinds.insert(2, ("sd (seeds)", cells.deviation))
+    lines = []
+    for index, (name, text) in enumerate(kinds):
+        line = [*(escape(label) if index == 0 else "" for label in labels), name]
+        for cell in found:
+            for metric in METRIC_NAMES:
+                written = escape(cells.NOTHING if cell is None else text(cell, metric))
+                line.append(rf"{{\tiny {written}}}" if text is cells.interval else written)
+        lines.append(line)
+    return lines

@@ -1,0 +1,83 @@
+"""From seeds and images to one row per head and image set, with its uncertainty."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from analysis.conditions import add_conditions
+from analysis.intervals import bootstrap_intervals
+from analysis.published import HEAD
+from analysis.results import STATUSES, Results
+
+METRICS = ("spc", "mae")
+BOUNDS = {"spc": (-1.0, 1.0), "mae": (0.0, np.inf)}
+ALL_LEVELS = "all"
+
+# Worst last: seeds of one head are reported by the worst of them.
+_SEVERITY = {status: rank for rank, status in enumerate(STATUSES)}
+
+
+def measure(results: Results) -> pd.DataFrame:
+    """One row per condition, head (seeds together) and image set.
+
+    Columns: condition, `HEAD`, weights, images, run, protocol, normalization, reads (`levels`, or
+    "all" where a head reads every level of its backbone), spc and mae (means over seeds and
+    images), *_low and *_high (95 % interval over images, of the mean over seeds; NaN where there
+    is none), *_sd (over seeds; NaN for one seed), n_seeds, n_images, n_undefined (over all seeds),
+    status (the worst of the seeds), seeds (how many there are of the head with most).
+    """
+    scores = add_conditions(results)
+    key = ["condition", "run", *HEAD, "images"]
+    table = scores.groupby(key, sort=False, as_index=False).agg(
+        weights=("weights", "first"),
+        protocol=("protocol", "first"),
+        normalization=("normalization", "first"),
+        spc=("spc", "mean"),
+        spc_sd=("spc", "std"),
+        mae=("mae", "mean"),
+        mae_sd=("mae", "std"),
+        n_seeds=("seed", "nunique"),
+        n_images=("n_images", "first"),
+        n_undefined=("n_undefined", "sum"),
+        status=("status", lambda status: max(status, key=_SEVERITY.__getitem__)),
+    )
+    every = {run: all_levels(settings) for run, settings in results.runs.items()}
+    table["reads"] = [
+        ALL_LEVELS if levels == every[run] else levels
+        for run, levels in zip(table["run"], table["levels"], strict=True)
+    ]
+    table["seeds"] = table.groupby("condition")["n_seeds"].transform("max")
+    intervals = _intervals(image_values(results))
+    return table.merge(intervals, how="left", on=["run", *HEAD, "images"], validate="m:1")
+
+
+def all_levels(settings: dict[str, Any]) -> str:
+    """The levels of a run's backbone together, `f1+f2+f3+f4+f5`; `input` for the pixels."""
+    levels = [level for level in settings["cache"].get("levels", {}) if level != "input"]
+    return "+".join(levels) or "input"
+
+
+def image_values(results: Results) -> pd.DataFrame:
+    """SPC and MAE of every head (mean over its seeds) and image: run, `HEAD`, images, image."""
+    heads = results.scores[["run", "head", *HEAD]].drop_duplicates()
+    table = results.image_scores.merge(heads, on=["run", "head"], validate="m:1")
+    key = ["run", *HEAD, "images", "image"]
+    return table.groupby(key, sort=False, as_index=False)[list(METRICS)].mean()
+
+
+def _intervals(values: pd.DataFrame) -> pd.DataFrame:
+    """`run`, `HEAD`, `images` and the ends of the intervals of both metrics."""
+    pieces = []
+    for _, part in values.groupby(["run", "images"], sort=False):
+        piece = None
+        for metric in METRICS:
+            wide = part.pivot(index="image", columns=["run", *HEAD, "images"], values=metric)
+            ends = np.clip(bootstrap_intervals(wide.to_numpy()), *BOUNDS[metric])
+            if piece is None:
+                piece = wide.columns.to_frame(index=False)
+            piece[[f"{metric}_low", f"{metric}_high"]] = ends
+        pieces.append(piece)
+    return pd.concat(pieces, ignore_index=True)
