@@ -14,16 +14,35 @@ def bilinear_matrix(
     A map P (source, source) becomes A P A^T, (target, target): what
     `torch.nn.functional.interpolate(mode="bilinear", antialias=False)` computes.
     """
+    low, high, weight = _neighbours(source, target, align_corners)
+    matrix = np.zeros((target, source))
+    rows = np.arange(target)
+    matrix[rows, low] += 1.0 - weight
+    matrix[rows, high] += weight
+    return matrix
+
+
+def bilinear_maps(maps: NDArray[np.float32], target: int) -> NDArray[np.float32]:
+    """Maps (..., n, n) float32 at (..., target, target), align_corners=False.
+
+    The same as two products with `bilinear_matrix`, in a few passes over memory and without
+    BLAS, whose threads would fight the threads that call this.
+    """
+    low, high, weight = _neighbours(maps.shape[-1], target, False)
+    weight = weight.astype(maps.dtype)
+    maps = maps[..., low] * (1 - weight) + maps[..., high] * weight
+    weight = weight[:, None]
+    return maps[..., low, :] * (1 - weight) + maps[..., high, :] * weight
+
+
+def _neighbours(
+    source: int, target: int, align_corners: bool
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+    """For every target cell: the two source cells it lies between, and the weight of the second."""
     position = np.arange(target, dtype=np.float64)
     if align_corners:
         position *= (source - 1) / max(target - 1, 1)
     else:
         position = np.maximum((position + 0.5) * (source / target) - 0.5, 0.0)
     low = np.minimum(position.astype(np.int64), source - 1)
-    high = np.minimum(low + 1, source - 1)
-    weight = position - low
-    matrix = np.zeros((target, source))
-    rows = np.arange(target)
-    matrix[rows, low] += 1.0 - weight
-    matrix[rows, high] += weight
-    return matrix
+    return low, np.minimum(low + 1, source - 1), position - low

@@ -216,7 +216,7 @@ class Bank(nn.Module):
             blocks = [every[index] for index in members]
             shapes = [(block.kernel_size, block.probe_padding) for block in blocks]
             maps = TapProduct.apply(
-                self._read(features, levels), shapes, *(block.taps for block in blocks)
+                self.features_of(features, levels), shapes, *(block.taps for block in blocks)
             )
             for index, block, product in zip(members, blocks, maps, strict=True):
                 outputs[index] = block(product)
@@ -248,7 +248,8 @@ class Bank(nn.Module):
         """Floating-point operations of the forward products, per image."""
         return sum(2 * block.taps.numel() * GRID**2 for block in self.blocks)
 
-    def _read(self, features: Tensor, levels: tuple[str, ...]) -> Tensor:
+    def features_of(self, features: Tensor, levels: tuple[str, ...]) -> Tensor:
+        """The rows of some levels in a batch: a view where they are neighbours."""
         spans = [self.rows[level] for level in levels]
         if all(a.stop == b.start for a, b in zip(spans, spans[1:], strict=False)):
             return features[spans[0].start : spans[-1].stop]

@@ -15,8 +15,6 @@ from scipy.stats import rankdata
 if TYPE_CHECKING:
     from torch import Tensor
 
-_INDEX_BITS = np.uint64(32)
-
 
 def centred_ranks(target: NDArray[np.floating]) -> NDArray[np.float64]:
     """Average ranks of a map, minus their mean, over their norm: (pixels,) float64.
@@ -35,25 +33,26 @@ def spearman(maps: NDArray[np.float32], target_ranks: NDArray[np.float64]) -> ND
 
 
 def _spearman(values: NDArray[np.float32], target_ranks: NDArray[np.float64]) -> float:
-    # One sort of (value, index) packed into 64 bits: NumPy sorts integers far faster than it
-    # argsorts floats, and equal values end up side by side.
     if not np.isfinite(values).all():
         return np.nan
-    packed = _ordered_bits(values).astype(np.uint64) << _INDEX_BITS
-    packed |= np.arange(values.size, dtype=np.uint64)
-    packed.sort()
-    order = packed.astype(np.uint32)  # the low half: the index
-    ranks = np.arange(values.size, dtype=np.float64)
-    firsts = np.flatnonzero(np.diff(packed >> _INDEX_BITS)) + 1
-    if firsts.size + 1 < values.size:  # ties: every run takes its average rank
-        bounds = np.concatenate(([0], firsts, [values.size]))
-        runs = np.diff(bounds)
-        ranks = np.repeat((bounds[:-1] + bounds[1:] - 1) / 2.0, runs)
-    ranks -= (values.size - 1) / 2.0
-    norm = np.sqrt(ranks @ ranks)
+    keys = _ordered_bits(values)
+    # NumPy's stable sort of 16-bit integers is a radix sort: low half, then high half, takes a
+    # quarter of the time of sorting the floats.
+    order = np.argsort(keys.astype(np.uint16), kind="stable")
+    order = order[np.argsort((keys >> np.uint32(16)).astype(np.uint16)[order], kind="stable")]
+    keys = keys[order]
+    count = len(keys)
+    ranks = np.arange(count, dtype=np.float64)
+    firsts = np.flatnonzero(keys[1:] != keys[:-1]) + 1
+    if len(firsts) + 1 < count:  # ties: every run of equal values takes its average rank
+        bounds = np.concatenate(([0], firsts, [count]))
+        ranks = np.repeat((bounds[:-1] + bounds[1:] - 1) / 2.0, np.diff(bounds))
+    ranks -= (count - 1) / 2.0
+    # Sums by einsum, not BLAS: its threads would fight the threads that score other maps.
+    norm = np.sqrt(np.einsum("i,i", ranks, ranks))
     if norm == 0 or not target_ranks.any():
         return np.nan
-    return float(ranks @ target_ranks[order] / norm)
+    return float(np.einsum("i,i", ranks, target_ranks[order]) / norm)
 
 
 def _ordered_bits(values: NDArray[np.float32]) -> NDArray[np.uint32]:
@@ -67,7 +66,7 @@ def _ordered_bits(values: NDArray[np.float32]) -> NDArray[np.uint32]:
 def mean_absolute_error(
     maps: NDArray[np.floating], target: NDArray[np.floating]
 ) -> NDArray[np.float64]:
-    """MAE of each map, (N, s, s), against `target` (s, s): (N,) float64."""
+    """MAE of each map, (N, s, s), against `target` (s, s) of the same dtype: (N,) float64."""
     return np.abs(maps - target).mean(axis=(1, 2), dtype=np.float64)
 
 

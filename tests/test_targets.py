@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data.resample import bilinear_matrix
+from data.resample import bilinear_maps, bilinear_matrix
 from data.targets import PATTERNS, position_map
 
 
@@ -46,3 +46,10 @@ def test_resampling_is_pytorchs(source, target, corners):
         image, (target, target), mode="bilinear", align_corners=corners
     )
     np.testing.assert_allclose(matrix @ image[0, 0].numpy() @ matrix.T, expected[0, 0], atol=1e-12)
+
+
+@given(source=st.integers(1, 30), target=st.integers(1, 60))
+def test_upsampling_maps_is_pytorchs(source, target):
+    maps = torch.rand(2, 3, source, source)
+    expected = torch.nn.functional.interpolate(maps, (target, target), mode="bilinear")
+    np.testing.assert_allclose(bilinear_maps(maps.numpy(), target), expected, atol=1e-5)
