@@ -8,28 +8,47 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from data.cache import GRID
 from data.protocols import FeatureRecipe
 from extract.backbones import Backbone
 from extract.normalization import normalize
 from extract.taps import as_map, run_taps, zero_image
 
-GRID = 28  # cells a side of every aligned level
-
 
 def align(level: Tensor, alignment: str) -> Tensor:
-    """A level (B, C, h, w) at 28x28, always a float32 copy.
+    """A level (B, C, h, w) of any dtype at 28x28, always a float32 copy; strides may be any.
 
     "bilinear" (paper, released): every channel, align_corners=True, (B, C, 28, 28).
     "trilinear" (reproduction): the level as one volume, align_corners=False, (B, 3, 28, 28).
     """
-    level = level.float()
     if alignment == "bilinear":
-        size = (GRID, GRID)
-        return functional.interpolate(level, size, mode="bilinear", align_corners=True)
+        return _bilinear(level)
     assert alignment == "trilinear", alignment
-    volume = level.unsqueeze(1)
-    aligned = functional.interpolate(volume, (3, GRID, GRID), mode="trilinear", align_corners=False)
-    return aligned.squeeze(1)
+    volume = level.float().unsqueeze(1)
+    size = (3, GRID, GRID)
+    return functional.interpolate(volume, size, mode="trilinear", align_corners=False).squeeze(1)
+
+
+def _bilinear(level: Tensor) -> Tensor:
+    if min(level.shape[2:]) <= 2 * GRID:
+        size = (GRID, GRID)
+        return functional.interpolate(level.float(), size, mode="bilinear", align_corners=True)
+    # A large map is read at 56 of its rows and columns only: pick those before converting them
+    # to float32. In bf16 and channels_last this costs 0.2 ms for VGG16's f1 instead of 3.9.
+    top, bottom, down = _neighbours(level.shape[2], level.device)
+    left, right, across = _neighbours(level.shape[3], level.device)
+    rows, columns = torch.cat([top, bottom]), torch.cat([left, right])
+    picked = level.permute(0, 2, 3, 1)[:, rows[:, None], columns]  # (B, 56, 56, C)
+    upper, lower = picked.permute(0, 3, 1, 2).float().chunk(2, dim=2)
+    between = torch.lerp(upper, lower, down[:, None])
+    return torch.lerp(*between.chunk(2, dim=3), across)
+
+
+def _neighbours(size: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    # For each of 28 points from corner to corner: the cells on either side, and how far between.
+    position = torch.arange(GRID, dtype=torch.float64, device=device) * ((size - 1) / (GRID - 1))
+    low = position.long().clamp(max=size - 2)
+    return low, low + 1, (position - low).float()
 
 
 class LevelExtractor:

@@ -11,23 +11,20 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
-from torchvision import models
 
 from data.errors import UserError
-from extract.families import BACKBONES, BackboneRow, find_row
+from extract.architectures import build
+from extract.families import BACKBONES
 from extract.normalization import normalize
 from extract.padding import set_padding
 from extract.taps import check_taps, run_taps
 from extract.weights import (
-    drop_heads,
     file_label,
-    imagenet_weights,
     load_weights,
     read_checkpoint,
     state_sha256,
 )
 
-TAP_RECIPES = ("paper", "released", "reproduction")
 IMAGE_SIZE = 224  # pixels a side, unless asked otherwise
 
 
@@ -64,7 +61,7 @@ def load_backbone(
     """The backbone `name`, ready for images (B, 3, image_size, image_size).
 
     Args:
-        name: a name of the table.
+        name: a name of the table, or timm:NAME.
         weights: "imagenet", "random" or the path of a checkpoint file.
         padding: what its convolutions see beyond the border, see `set_padding`.
         taps: "paper", "released" or "reproduction" for the table's taps, or the names of one to
@@ -74,23 +71,27 @@ def load_backbone(
 
     Raises `UserError` for anything that cannot be had; it never falls back to something else.
     """
-    row = find_row(name)
-    nodes = row.taps_for(taps) if isinstance(taps, str) else taps
-    module = _build(row, seed, image_size)
-    drop_heads(module)
-    label, source = _fill(module, row, weights, seed)
-    backbone = _freeze(
-        module,
+    architecture = build(name, seed=seed, image_size=image_size)
+    if isinstance(taps, str) and taps not in architecture.taps:
+        raise UserError(f"unknown taps {taps!r}: use {', '.join(architecture.taps)} or node names")
+    nodes = architecture.taps[taps] if isinstance(taps, str) else taps
+    label, source = weights, f"seed {seed}"
+    if weights == "imagenet":
+        state, source = architecture.pretrained()
+        load_weights(architecture.module, state, name=name, source=source)
+    elif weights != "random":
+        label, source = file_label(Path(weights)), Path(weights).name
+        load_weights(architecture.module, read_checkpoint(Path(weights)), name=name, source=weights)
+    return _freeze(
+        architecture.module,
         name=name,
         nodes=nodes,
         weights=label,
         weights_source=source,
         padding=padding,
         image_size=image_size,
+        channels_last=architecture.channels_last,
     )
-    backbone.has_untrained_batch_norm = label == "random" and _has_batch_norm(module)
-    backbone.channels_last = row.channels_last
-    return backbone
 
 
 def wrap_module(
@@ -124,35 +125,6 @@ def wrap_module(
     )
 
 
-def _build(row: BackboneRow, seed: int, image_size: int) -> nn.Module:
-    arguments = dict(row.arguments)
-    if row.size_argument == "image_size":
-        arguments["image_size"] = image_size
-    elif row.size_argument == "input_size":
-        arguments["input_size"] = (image_size, image_size)
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)  # torch.manual_seed would reseed GPUs as well
-        try:
-            return models.get_model(row.name, weights=None, **arguments)
-        except (AssertionError, RuntimeError, ValueError) as error:
-            raise UserError(
-                f"{row.name} cannot be built for {image_size}x{image_size} images ({error}): "
-                f"use 224{'; ' + row.note if row.note else ''}"
-            ) from error
-
-
-def _fill(module: nn.Module, row: BackboneRow, weights: str, seed: int) -> tuple[str, str]:
-    if weights == "random":
-        return "random", f"seed {seed}"
-    if weights == "imagenet":
-        state, url = imagenet_weights(row.name)
-        load_weights(module, state, name=row.name, source=url)
-        return "imagenet", url
-    path = Path(weights)
-    load_weights(module, read_checkpoint(path), name=row.name, source=weights)
-    return file_label(path), path.name
-
-
 def _freeze(
     module: nn.Module,
     *,
@@ -162,7 +134,7 @@ def _freeze(
     weights_source: str,
     padding: str,
     image_size: int,
-    channels_last: bool = False,
+    channels_last: bool,
 ) -> Backbone:
     module.eval().requires_grad_(False)
     changes = set_padding(module, padding, name=name, image_size=image_size)
@@ -176,6 +148,7 @@ def _freeze(
         weights_sha256=state_sha256(module),
         padding=padding,
         padding_changes=changes,
+        has_untrained_batch_norm=_is_untrained(_batch_norms(module)),
         channels_last=channels_last,
     )
 
@@ -188,8 +161,14 @@ def _batch_norms(module: nn.Module) -> list[_BatchNorm]:
     ]
 
 
-def _has_batch_norm(module: nn.Module) -> bool:
-    return bool(_batch_norms(module))
+def _is_untrained(norms: list[_BatchNorm]) -> bool:
+    # Judged by the statistics themselves: a checkpoint saved before training needs calibration as
+    # much as random weights do, and old files do not count their batches.
+    statistics = [(norm.running_mean, norm.running_var) for norm in norms]
+    return bool(statistics) and all(
+        mean is not None and var is not None and not mean.any() and bool((var == 1).all())
+        for mean, var in statistics
+    )
 
 
 @torch.no_grad()

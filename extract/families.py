@@ -178,6 +178,15 @@ _ROWS: tuple[BackboneRow, ...] = (
 BACKBONES: dict[str, BackboneRow] = {row.name: row for row in _ROWS}
 
 
+def backbone_listing() -> str:
+    """Every backbone, one a line: name, family, the paper protocol's taps, and what to know."""
+    lines = [
+        f"{row.name:<20}{row.family:<16}{','.join(row.taps)}{f'  ({row.note})' if row.note else ''}"
+        for row in _ROWS
+    ]
+    return "\n".join([*lines, f"{TIMM_PREFIX}NAME: any timm model (pip install timm)"])
+
+
 def find_row(name: str) -> BackboneRow:
     """The row called `name`; a `UserError` that lists the good names otherwise."""
     if name in BACKBONES:

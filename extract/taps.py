@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
+from data.cache import LEVELS
 from data.errors import UserError
 
-MAX_TAPS = 5
+MAX_TAPS = len(LEVELS) - 1  # all but `input`
 
 
 class _AllTaken(Exception):  # noqa: N818  (not an error: it ends a pass early)

@@ -108,9 +108,9 @@ def load_weights(module: nn.Module, state: Mapping[str, Tensor], *, name: str, s
     given = {
         _OLD_DENSE_LAYER.sub(r"\1\2", key): value
         for key, value in state.items()
-        if key.split(".")[0] not in HEADS
+        if not _is_head(key)
     }
-    expected = module.state_dict()
+    expected = {key: value for key, value in module.state_dict().items() if not _is_head(key)}
     # Files from before BatchNorm counted its batches lack the counter, which eval never reads.
     missing = [k for k in expected if k not in given and not k.endswith("num_batches_tracked")]
     unexpected = [key for key in given if key not in expected]
@@ -134,6 +134,10 @@ def load_weights(module: nn.Module, state: Mapping[str, Tensor], *, name: str, s
             "use the backbone the weights were made with"
         )
     module.load_state_dict(given, strict=False)
+
+
+def _is_head(key: str) -> bool:
+    return key.split(".")[0] in HEADS
 
 
 def _shortened(keys: list[str]) -> str:
