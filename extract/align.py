@@ -40,8 +40,8 @@ def _bilinear(level: Tensor) -> Tensor:
     rows, columns = torch.cat([top, bottom]), torch.cat([left, right])
     picked = level.permute(0, 2, 3, 1)[:, rows[:, None], columns]  # (B, 56, 56, C)
     upper, lower = picked.permute(0, 3, 1, 2).float().chunk(2, dim=2)
-    between = torch.lerp(upper, lower, down[:, None])
-    return torch.lerp(*between.chunk(2, dim=3), across)
+    before, after = torch.lerp(upper, lower, down[:, None]).chunk(2, dim=3)
+    return torch.lerp(before, after, across)
 
 
 def _neighbours(size: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:

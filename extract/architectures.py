@@ -109,16 +109,16 @@ def _from_timm(name: str, seed: int, image_size: int) -> Architecture:
 
     return Architecture(
         module,
-        taps=dict.fromkeys(TAP_RECIPES, _timm_taps(module)),
+        taps=dict.fromkeys(TAP_RECIPES, _spread(module.feature_info)),
         channels_last=getattr(module, "output_fmt", None) == "NHWC",
         pretrained=pretrained,
     )
 
 
-def _timm_taps(module: nn.Module) -> tuple[str, ...]:
+def _spread(stages: Any) -> tuple[str, ...]:
     # timm lists one node per stage, or per block of a transformer: five of them, evenly spread
     # and ending with the last; all of them where there are fewer.
-    nodes = list(dict.fromkeys(str(stage["module"]) for stage in module.feature_info))
+    nodes = list(dict.fromkeys(str(stage["module"]) for stage in stages))
     if len(nodes) <= MAX_TAPS:
         return tuple(nodes)
     ends = (-(-len(nodes) * part // MAX_TAPS) - 1 for part in range(1, MAX_TAPS + 1))

@@ -137,8 +137,8 @@ def _freeze(
     channels_last: bool,
 ) -> Backbone:
     module.eval().requires_grad_(False)
-    changes = set_padding(module, padding, name=name, image_size=image_size)
     check_taps(module, nodes, name=name, image_size=image_size)
+    changes = set_padding(module, padding, name=name, nodes=nodes, image_size=image_size)
     return Backbone(
         name=name,
         module=module,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, cast
 
 import torch
@@ -9,18 +10,22 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from data.errors import UserError
-from extract.taps import zero_image
+from extract.taps import run_taps, zero_image
 
 PADDINGS = ("zeros", "none", "reflect", "replicate", "circular")
 
 
-def set_padding(module: nn.Module, padding: str, *, name: str, image_size: int) -> dict[str, Any]:
+def set_padding(
+    module: nn.Module, padding: str, *, name: str, nodes: Sequence[str], image_size: int
+) -> dict[str, Any]:
     """Change the padding of every convolution that pads; what was changed, JSON-able.
 
     - "zeros" leaves the network as built: nothing is changed, {}.
     - "reflect", "replicate", "circular" set the `padding_mode` of every `Conv2d` that pads.
     - "none" sets their padding to 0. Only a plain chain of layers allows it: where branches are
       added or concatenated, their sizes would differ (paper, section 4).
+
+    Only the part up to the last of `nodes`, the taps, has to allow the change: the rest never runs.
 
     Max pools are left alone in every mode, and listed: they pad with minus infinity, which never
     wins, so they show the network no border value. `UserError` where the change is not well
@@ -38,15 +43,23 @@ def set_padding(module: nn.Module, padding: str, *, name: str, image_size: int) 
     }
     if not convolutions:
         raise UserError(f"padding {padding!r}: no convolution of {name} pads; use zeros")
+    images = zero_image(module, image_size)
     if padding == "none":
-        _refuse_joins(module, name, image_size)
+        _refuse_joins(_watched(module, nodes, images), name)
     for convolution in convolutions.values():
         if padding == "none":
             convolution.padding = (0, 0)
             convolution._reversed_padding_repeated_twice = [0, 0, 0, 0]
         else:
             convolution.padding_mode = cast(Any, padding)
-    _refuse_remaining_zeros(module, padding, name, image_size)
+    try:
+        watch = _watched(module, nodes, images)
+    except RuntimeError as error:
+        raise UserError(
+            f"padding {padding!r} does not work for {name} on {image_size}x{image_size} images "
+            f"({str(error).splitlines()[0]}); use larger images or other padding"
+        ) from error
+    _refuse_remaining_zeros(watch, padding, name)
     pools = [
         node
         for node, layer in module.named_modules()
@@ -59,9 +72,7 @@ def set_padding(module: nn.Module, padding: str, *, name: str, image_size: int) 
     }
 
 
-def _refuse_joins(module: nn.Module, name: str, image_size: int) -> None:
-    with torch.no_grad(), _Watch() as watch:
-        module(zero_image(module, image_size))
+def _refuse_joins(watch: _Watch, name: str) -> None:
     if watch.joins:
         raise UserError(
             f"padding 'none' is not defined for {name}: it adds or concatenates maps of parallel "
@@ -70,18 +81,10 @@ def _refuse_joins(module: nn.Module, name: str, image_size: int) -> None:
         )
 
 
-def _refuse_remaining_zeros(module: nn.Module, padding: str, name: str, image_size: int) -> None:
-    try:
-        with torch.no_grad(), _Watch() as watch:
-            module(zero_image(module, image_size))
-    except RuntimeError as error:
-        raise UserError(
-            f"padding {padding!r} does not work for {name} at {image_size}x{image_size}: a map is "
-            f"too small for it ({str(error).splitlines()[0]}); use larger images or other padding"
-        ) from error
+def _refuse_remaining_zeros(watch: _Watch, padding: str, name: str) -> None:
     if watch.zeros:
         raise UserError(
-            f"padding {padding!r} is not defined for {name}: besides its convolutions, "
+            f"padding {padding!r} is not defined for {name}: besides its Conv2d layers, "
             f"{', '.join(sorted(watch.zeros))} would still pad with zeros; use zeros"
         )
 
@@ -100,12 +103,26 @@ class _Watch(TorchDispatchMode):
         kind = operation.overloadpacket.__name__
         if kind in ("add", "add_", "cat"):
             tensors = arguments[0] if kind == "cat" else arguments[:2]
-            maps = [t for t in tensors if isinstance(t, Tensor) and t.ndim == 4]
+            maps = [t for t in tensors if isinstance(t, Tensor) and t.ndim > 2]
             self.joins += len(maps) > 1
         if kind == "convolution" and not arguments[6] and any(arguments[4]):
-            self.zeros.add("convolutions")
-        if kind == "avg_pool2d" and len(arguments) > 3 and any(arguments[3]):
+            self.zeros.add("other convolutions")
+        if kind == "avg_pool2d" and _averages_zeros(arguments):
             self.zeros.add("average pools")
         if kind == "constant_pad_nd" and any(arguments[1]):
             self.zeros.add("explicit padding")
         return operation(*arguments, **(keywords or {}))
+
+
+def _averages_zeros(arguments: tuple[Any, ...]) -> bool:
+    # aten.avg_pool2d(maps, size, stride, padding, ceil_mode, count_include_pad, divisor), where
+    # trailing defaults are left out: no padding, and padding counts.
+    padding, counts = (*arguments[3:4], (0,))[0], (*arguments[5:6], True)[0]
+    return bool(counts) and any(padding)
+
+
+@torch.no_grad()
+def _watched(module: nn.Module, nodes: Sequence[str], images: Tensor) -> _Watch:
+    with _Watch() as watch:
+        run_taps(module, nodes, images, lambda _node, _output: None)
+    return watch

@@ -1,6 +1,10 @@
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor, nn
 from torchvision.models import vgg16
 
@@ -8,15 +12,90 @@ from data.protocols import PROTOCOLS
 from data.resample import bilinear_matrix
 from extract.align import LevelExtractor, align
 from extract.backbones import load_backbone
+from extract.taps import as_map
 
 
-def plain_vgg16(seed: int) -> nn.Module:
-    torch.manual_seed(seed)
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def random_level(*shape: int) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(sum(shape)))
+
+
+def bilinear_by_matrix(level: Tensor) -> np.ndarray:
+    down = bilinear_matrix(level.shape[2], 28, align_corners=True)
+    across = bilinear_matrix(level.shape[3], 28, align_corners=True)
+    return down @ level.double().numpy() @ across.T
+
+
+@given(height=st.integers(1, 130), width=st.integers(1, 130))
+@settings(max_examples=60, deadline=None)
+def test_bilinear_alignment_is_the_bilinear_matrix(height: int, width: int) -> None:
+    level = random_level(2, 3, height, width)
+    # PyTorch computes positions between cells in float32, hence no tighter.
+    np.testing.assert_allclose(align(level, "bilinear"), bilinear_by_matrix(level), atol=1e-4)
+
+
+@pytest.mark.parametrize("side", [14, 28, 56, 57, 112, 224])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+@pytest.mark.parametrize("memory", [torch.contiguous_format, torch.channels_last])
+def test_alignment_is_float32_whatever_the_level_is(
+    side: int, dtype: torch.dtype, memory: torch.memory_format
+) -> None:
+    level = random_level(2, 5, side, side).to(dtype).contiguous(memory_format=memory)
+    got = align(level, "bilinear")
+    assert got.dtype == torch.float32
+    np.testing.assert_allclose(got, bilinear_by_matrix(level), atol=1e-4)
+
+
+@pytest.mark.parametrize(("channels", "side"), [(3, 224), (64, 56), (512, 7), (2, 28)])
+def test_trilinear_alignment_resamples_channels_as_well(channels: int, side: int) -> None:
+    level = random_level(2, channels, side, side)
+    across_channels = bilinear_matrix(channels, 3)
+    matrix = bilinear_matrix(side, 28)
+    expected = np.einsum("dc,bcyx->bdyx", across_channels, level.double().numpy())
+    expected = matrix @ expected @ matrix.T
+    np.testing.assert_allclose(align(level, "trilinear"), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("alignment", ["bilinear", "trilinear"])
+@pytest.mark.parametrize("side", [28, 224])
+def test_alignment_never_shares_memory(alignment: str, side: int) -> None:
+    level = random_level(1, 3, side, side)
+    aligned = align(level, alignment)
+    before = aligned.clone()
+    level.fill_(100)
+    assert torch.equal(aligned, before)
+
+
+def test_tokens_become_their_grid_without_class_and_registers() -> None:
+    maps = random_level(2, 6, 14, 14)
+    patches = maps.flatten(2).transpose(1, 2)
+    for prefix in (0, 1, 5):
+        tokens = torch.cat([torch.full((2, prefix, 6), 9.0), patches], dim=1)
+        assert torch.equal(as_map(tokens), maps)
+
+
+@pytest.mark.parametrize(("channels", "side"), [(96, 56), (7, 7), (768, 7), (4, 1)])
+def test_channels_last_maps_are_permuted(channels: int, side: int) -> None:
+    maps = random_level(2, channels, side, side)
+    assert torch.equal(as_map(maps.permute(0, 2, 3, 1), channels_last=True), maps)
+    assert torch.equal(as_map(maps), maps)
+
+
+@pytest.fixture(scope="module")
+def plain_vgg16() -> nn.Module:
+    torch.manual_seed(3)
     network = vgg16(weights=None).eval()
     for layer in network.modules():
         if isinstance(layer, nn.ReLU):
             layer.inplace = False
-    return network
+    return network.features
 
 
 @pytest.mark.parametrize(
@@ -28,33 +107,27 @@ def plain_vgg16(seed: int) -> nn.Module:
     ],
 )
 def test_vgg16_levels_equal_modules_applied_one_at_a_time(
-    protocol: str, taps: tuple[int, ...]
+    protocol: str, taps: tuple[int, ...], plain_vgg16: nn.Sequential
 ) -> None:
     features = PROTOCOLS[protocol].features
-    images = torch.rand(1, 3, 224, 224, generator=torch.Generator().manual_seed(1))
-    backbone = load_backbone("vgg16", weights="random", padding="zeros", taps=protocol, seed=3)
+    images = random_level(2, 3, 128, 128).sigmoid()
+    backbone = load_backbone(
+        "vgg16", weights="random", padding="zeros", taps=protocol, seed=3, image_size=128
+    )
     levels = LevelExtractor(backbone, features)(images)
     assert list(levels) == ["input", "f1", "f2", "f3", "f4", "f5"]
 
     shown = images
-    if features.normalization == "imagenet":
+    if protocol == "reproduction":
         mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
         shown = (images - mean[:, None, None]) / std[:, None, None]
-    expected: list[Tensor] = [images * 255 if protocol == "reproduction" else images]
+    raw = [images * 255 if protocol == "reproduction" else images]
     with torch.no_grad():
-        for index, layer in enumerate(plain_vgg16(3).features):
+        for index, layer in enumerate(plain_vgg16):
             shown = layer(shown)
             if index in taps:
-                expected.append(shown.clone())
-    for got, raw in zip(levels.values(), expected, strict=True):
-        assert got.dtype == torch.float32
-        torch.testing.assert_close(got, align(raw, features.alignment), rtol=1e-4, atol=1e-5)
-
-
-@pytest.mark.parametrize("side", [1, 7, 14, 28, 56, 224])
-def test_bilinear_alignment_is_the_bilinear_matrix(side: int) -> None:
-    level = torch.rand(2, 5, side, side, generator=torch.Generator().manual_seed(side))
-    matrix = bilinear_matrix(side, 28, align_corners=True)
-    expected = matrix @ level.double().numpy() @ matrix.T
-    # PyTorch computes the sampling positions in float32.
-    np.testing.assert_allclose(align(level, "bilinear").numpy(), expected, atol=2e-5)
+                raw.append(shown.clone())
+    alignment = "trilinear" if protocol == "reproduction" else "bilinear"
+    assert float(levels["f5"].max()) > 0.01
+    for got, level in zip(levels.values(), raw, strict=True):
+        torch.testing.assert_close(got, align(level, alignment), rtol=1e-4, atol=1e-5)
