@@ -145,7 +145,8 @@ class FeatureCache:
 
 def _read_into(descriptor: int, targets: list[NDArray[np.float16]], start: int, path: Path) -> None:
     """Fill `targets` one after another from the file's bytes at `start`, in one system call."""
-    if os.preadv(descriptor, targets, start) != sum(target.nbytes for target in targets):
+    done = os.preadv(descriptor, [target.data for target in targets], start)
+    if done != sum(target.nbytes for target in targets):
         raise UserError(f"{path} ended early: run extract-features --verify {path.parent}")
 
 

@@ -16,7 +16,7 @@ from data.errors import UserError
 from data.files import part_path, publish, sha256_of
 from data.hdf5 import open_hdf5
 from data.images import BadImage, ImageRecord
-from data.manifest import MANIFEST, SCHEMA, Manifest, canonical_json
+from data.manifest import CALIBRATION, MANIFEST, SCHEMA, Manifest, canonical_json
 from data.shards import (
     CHECKSUMS,
     GRID,
@@ -99,7 +99,9 @@ def write_index(folder: Path, manifest: Manifest, known: Mapping[int, str]) -> N
         for level, channels in manifest.levels.items():
             _write_level(file, manifest, level, channels, shards)
     sums = {shard_name(index): shard.sha256 for index, shard in enumerate(shards)}
-    sums[MANIFEST] = sha256_of(folder / MANIFEST)
+    for name in (MANIFEST, CALIBRATION):
+        if (folder / name).exists():
+            sums[name] = sha256_of(folder / name)
     sums[INDEX] = sha256_of(part_path(path))
     write_sums(folder, sums)
     publish(path)

@@ -16,7 +16,9 @@ from data.images import BadImage, ImageRecord
 
 SCHEMA = 1
 MANIFEST = "manifest.json"
-NOT_COMPARED = ("sources",)  # the images' contents are compared, not the folders they lay in
+CALIBRATION = "calibration.h5"  # statistics of an untrained network, where it needed them
+# What features are made from is compared by content, not by the place it lay in.
+NOT_COMPARED = ("sources", "weights_source")
 
 
 @dataclass(frozen=True)

@@ -76,7 +76,7 @@ class ShardWriter:
             images = features[level]
             self._file[level][self._filled : stop] = images
             for row, image in enumerate(images, start=self._filled):
-                self._checksums[row, column] = zlib.crc32(np.ascontiguousarray(image))
+                self._checksums[row, column] = zlib.crc32(np.ascontiguousarray(image).data)
             self._audit(level, images, errors[level])
         self._filled = stop
 
@@ -136,7 +136,7 @@ def damaged_images(
             buffer = np.empty(dataset.shape[1:], np.float16)
             for row in range(len(checksums)):
                 dataset.read_direct(buffer, np.s_[row])
-                if zlib.crc32(buffer) != checksums[row, column]:
+                if zlib.crc32(buffer.data) != checksums[row, column]:
                     damaged.append((row, level))
     return damaged
 

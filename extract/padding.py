@@ -10,9 +10,8 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from data.errors import UserError
+from extract.config import PADDINGS
 from extract.taps import run_taps, zero_image
-
-PADDINGS = ("zeros", "none", "reflect", "replicate", "circular")
 
 
 def set_padding(

@@ -1,0 +1,122 @@
+"""Proving a cache whole, naming what is damaged, and clearing damage out of the way."""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from data.errors import UserError
+from data.files import PART, sha256_of
+from data.index import COMPRESSED, INDEX, Index, read_index
+from data.manifest import CALIBRATION, MANIFEST
+from data.shards import GRID, shard_name, shard_rows
+from data.sums import SUMS, read_sums
+
+DAMAGED = ".damaged"  # ending of a file that was found damaged and set aside
+
+
+@dataclass(frozen=True)
+class Damage:
+    """A file of a cache that is not what it was."""
+
+    file: str
+    reason: str
+
+
+def find_damage(folder: Path) -> list[Damage]:
+    """Read every byte of the cache and compare; empty when it is whole.
+
+    A damaged shard's reason names the images and levels that changed. No file that fails its
+    checksum is parsed as HDF5. Raises `UserError` when `folder` holds no cache at all.
+    """
+    if not (folder / SUMS).exists() and not (folder / INDEX).exists():
+        read_index(folder)  # raises, and says what is there instead
+    try:
+        sums = read_sums(folder)
+    except UserError as error:
+        return [Damage(SUMS, str(error))]
+    index = None
+    try:
+        index = read_index(folder)
+    except UserError as error:
+        damage = [Damage(INDEX, str(error))]
+    else:
+        damage = _compare_sums(sums, index)
+    for name, sha256 in sums.items():
+        path = folder / name
+        if name == INDEX:
+            continue
+        if not path.exists():
+            damage.append(Damage(name, "missing"))
+        elif sha256_of(path) != sha256:
+            damage.append(Damage(name, _describe(path, index)))
+    return damage
+
+
+def set_aside(folder: Path, damage: list[Damage]) -> None:
+    """Rename damaged files, so that the cache counts as incomplete and extraction repairs it."""
+    # Extraction writes the index and the sums again in any case: they vouch for every file.
+    for name in [INDEX, SUMS, *(item.file for item in damage)]:
+        path = folder / name
+        if path.exists():
+            path.replace(path.with_name(name + DAMAGED))
+
+
+def cache_files(folder: Path) -> list[Path]:
+    """Every file in the folder that belongs to its cache, the index first."""
+    patterns = (INDEX, SUMS, MANIFEST, CALIBRATION, "shard-*.h5")
+    return [path for pattern in patterns for path in sorted(folder.glob(pattern))]
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what interrupted runs and repairs left: unfinished files and those set aside."""
+    for ending in (PART, DAMAGED):
+        for path in folder.glob("*" + ending):
+            path.unlink(missing_ok=True)
+
+
+def _compare_sums(sums: dict[str, str], index: Index) -> list[Damage]:
+    expected = {shard_name(shard): sha256 for shard, sha256 in enumerate(index.sha256)}
+    wrong = [name for name, sha256 in expected.items() if sums.get(name) != sha256]
+    missing = [name for name in (MANIFEST, INDEX) if name not in sums]
+    if not wrong and not missing:
+        return []
+    return [Damage(SUMS, f"does not match {INDEX} on {', '.join(wrong + missing)}")]
+
+
+def _describe(path: Path, index: Index | None) -> str:
+    """Why a file fails its checksum; for a shard, the images whose features changed."""
+    if index is None or not path.name.startswith("shard-"):
+        return "changed"
+    shard = int(path.name[6:11])
+    if path.stat().st_size != index.sizes[shard]:
+        return f"{path.stat().st_size} bytes long instead of {index.sizes[shard]}"
+    rows = shard_rows(shard, len(index.records))
+    checksums = index.checksums[rows.start : rows.stop]
+    if (index.offsets[shard] == COMPRESSED).any():
+        first, last = index.records[rows.start], index.records[rows.stop - 1]
+        return f"changed; it holds the {len(rows)} images from {first.name} to {last.name}"
+    damaged = _damaged_bytes(path, index, shard, checksums)
+    if not damaged:
+        return "changed outside of the features (attributes or structure)"
+    names = []
+    for row, level in damaged:
+        record = index.records[rows.start + row]
+        names.append(f"{level} of {record.images} image {record.name}")
+    return f"changed in {', '.join(names)}"
+
+
+def _damaged_bytes(
+    path: Path, index: Index, shard: int, checksums: np.ndarray
+) -> list[tuple[int, str]]:
+    damaged = []
+    with open(path, "rb") as file:
+        for column, (level, channels) in enumerate(index.levels.items()):
+            file.seek(index.offsets[shard, column])
+            for row in range(len(checksums)):
+                if zlib.crc32(file.read(channels * GRID * GRID * 2)) != checksums[row, column]:
+                    damaged.append((row, level))
+    return damaged

@@ -1,0 +1,57 @@
+"""Independent tasks on joblib: processes of this machine, or a Dask cluster by its address."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any, TypeVar
+
+import joblib
+
+from data.errors import UserError
+
+T = TypeVar("T")
+
+BACKENDS = ("loky", "dask")
+
+
+def run_tasks(
+    function: Callable[..., T],
+    tasks: Sequence[tuple[Any, ...]],
+    *,
+    jobs: int,
+    backend: str = "loky",
+    scheduler: str | None = None,
+) -> Iterator[T]:
+    """Yield `function(*task)` for every task, in the order in which they end.
+
+    `jobs` run at a time on this machine; a cluster runs as many as it has threads. A task whose
+    Dask worker dies is given to another worker. Raises what a task raises, and `UserError` when
+    there is no such cluster.
+    """
+    where = _cluster(scheduler) if backend == "dask" else nullcontext()
+    with where, joblib.parallel_config(backend=backend, n_jobs=-1 if backend == "dask" else jobs):
+        calls = (joblib.delayed(function)(*task) for task in tasks)
+        yield from joblib.Parallel(return_as="generator_unordered", pre_dispatch="all")(calls)
+
+
+def _cluster(scheduler: str | None) -> AbstractContextManager[Any]:
+    if scheduler is None:
+        raise UserError("--backend dask needs --scheduler tcp://HOST:PORT")
+    try:
+        from distributed import Client
+    except ImportError:
+        raise UserError(
+            "--backend dask needs Dask: pip install 'position-probes[cluster]'"
+        ) from None
+    return _client(Client, scheduler)
+
+
+@contextmanager
+def _client(client_class: Any, scheduler: str) -> Iterator[None]:
+    try:
+        client = client_class(scheduler, timeout="10s")
+    except OSError as error:
+        raise UserError(f"no Dask scheduler answers at {scheduler}: {error}") from error
+    with client:
+        yield

@@ -1,0 +1,127 @@
+"""Images to float16 levels in main memory, as fast as the device goes."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from data.errors import UserError
+from data.protocols import FeatureRecipe
+from extract.align import LevelExtractor
+from extract.backbones import Backbone
+from extract.precision import DTYPES
+
+
+@dataclass(frozen=True)
+class HostLevels:
+    """Levels on their way to main memory; the arrays may be read once `wait` has returned."""
+
+    features: dict[str, Tensor]  # level -> (B, C, 28, 28) float16
+    errors: dict[str, Tensor]  # level -> largest difference made by the conversion, a scalar
+    wait: Callable[[], None]
+
+    def arrays(self) -> tuple[dict[str, NDArray[np.float16]], dict[str, float]]:
+        """Features and conversion errors, when they have arrived."""
+        self.wait()
+        features = {level: maps.numpy() for level, maps in self.features.items()}
+        return features, {level: float(error) for level, error in self.errors.items()}
+
+
+class LevelComputer:
+    """A backbone on its device, in channels_last and the given precision."""
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        recipe: FeatureRecipe,
+        *,
+        device: torch.device,
+        precision: str,
+        batch_size: int,
+    ) -> None:
+        backbone.module.to(device).to(memory_format=torch.channels_last)
+        self._extractor = LevelExtractor(backbone, recipe)
+        self._device = device
+        self._dtype = DTYPES[precision]
+        self._batch_size = batch_size
+        self._copies = torch.cuda.Stream(device) if device.type == "cuda" else None
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether images travel to a device of its own memory."""
+        return self._copies is not None
+
+    def __call__(self, images: Tensor) -> HostLevels:
+        """Levels of images (B, S, S, 3) uint8.
+
+        Out of memory, the images are computed in halves, quarters, ... and so are all later ones.
+        Raises `UserError` when a single image does not fit.
+        """
+        while True:
+            try:
+                parts = [self._compute(part) for part in images.split(self._batch_size)]
+                break
+            except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+                if not _is_out_of_memory(error):
+                    raise
+            self._shrink()
+        features = {level: torch.cat([part[0][level] for part in parts]) for level in parts[0][0]}
+        errors = {
+            level: torch.stack([part[1][level] for part in parts]).max() for level in features
+        }
+        return self._to_host(features, errors)
+
+    @torch.inference_mode()
+    def _compute(self, images: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        # Rows of RGB pixels, permuted, are channels_last already: no copy but the conversion.
+        pixels = images.to(self._device, non_blocking=True).permute(0, 3, 1, 2)
+        with torch.autocast(self._device.type, self._dtype, enabled=self._dtype != torch.float32):
+            levels = self._extractor(pixels.float().div_(255))
+        features, errors = {}, {}
+        for level in list(levels):
+            exact = levels.pop(level)
+            features[level] = exact.to(torch.float16, memory_format=torch.contiguous_format)
+            errors[level] = exact.sub_(features[level]).abs_().max()
+        return features, errors
+
+    def _shrink(self) -> None:
+        if self._batch_size == 1:
+            raise UserError(
+                "out of memory with a single image: use a smaller --image-size, another --device, "
+                "or free memory"
+            )
+        self._batch_size //= 2
+        print(f"out of memory: going on with --batch-size {self._batch_size}", file=sys.stderr)
+        if self._copies is not None:
+            torch.cuda.empty_cache()
+
+    def _to_host(self, features: dict[str, Tensor], errors: dict[str, Tensor]) -> HostLevels:
+        if self._copies is None:
+            return HostLevels(features, errors, wait=lambda: None)
+        # On a stream of its own: the next batch computes while this one travels.
+        self._copies.wait_stream(torch.cuda.current_stream(self._device))
+        with torch.cuda.stream(self._copies):
+            features = {level: self._pinned_copy(maps) for level, maps in features.items()}
+            errors = {level: self._pinned_copy(error) for level, error in errors.items()}
+            arrived = torch.cuda.Event()
+            arrived.record(self._copies)
+        return HostLevels(features, errors, wait=arrived.synchronize)
+
+    def _pinned_copy(self, tensor: Tensor) -> Tensor:
+        assert self._copies is not None
+        tensor.record_stream(self._copies)  # its memory is not reused before the copy is done
+        return torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True).copy_(
+            tensor, non_blocking=True
+        )
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+        return True
+    return "can't allocate memory" in str(error) or "could not create a memory" in str(error)

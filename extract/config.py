@@ -1,0 +1,115 @@
+"""Everything the extraction stage can be told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from data.command import setting
+from data.errors import UserError
+from data.parallel import BACKENDS
+from data.protocols import PROTOCOLS, FeatureRecipe, find_protocol
+from data.shards import COMPRESSIONS
+
+PRECISIONS = ("auto", "fp32", "bf16", "fp16")
+PADDINGS = ("zeros", "none", "reflect", "replicate", "circular")
+
+
+@dataclass(frozen=True)
+class ExtractConfig:
+    """Settings of `extract_features`; each field is an option of `extract-features`."""
+
+    backbone: str = setting("The frozen network; --list-backbones lists them.")
+    weights: str = setting("imagenet, random, or a checkpoint file.", "imagenet")
+    padding: str = setting(
+        "What the backbone's convolutions see beyond the border.", "zeros", choices=PADDINGS
+    )
+    train: Path | None = setting(
+        "Folder of images to train heads on; without it, embedded samples.", None
+    )
+    test: Path | None = setting("Folder of images to score on; without it, embedded samples.", None)
+    cache_dir: Path = setting("Folder of the feature caches.", Path("features"))
+    protocol: str = setting(
+        "Recipe: normalisation, taps and alignment.", "paper", choices=tuple(PROTOCOLS)
+    )
+    normalization: str | None = setting(
+        "Normalisation of the images, instead of the protocol's.",
+        None,
+        choices=("imagenet", "none"),
+    )
+    taps: str | None = setting(
+        "Comma-separated names of the modules to tap as f1, f2, ..., instead of the protocol's.",
+        None,
+    )
+    image_size: int = setting("Pixels a side of the images the backbone sees.", 224)
+    device: str = setting("auto, cpu or cuda[:N].", "auto")
+    precision: str = setting(
+        "Format the backbone computes in; auto is bf16 or fp16 where the device is fast at it.",
+        "auto",
+        choices=PRECISIONS,
+    )
+    batch_size: int | None = setting(
+        "Images per forward pass (default 16 on a CPU, 64 on a GPU); halved when out of memory.",
+        None,
+    )
+    num_workers: int | None = setting(
+        "Processes that decode images, 0 for none (default half of the cores, at most 8).", None
+    )
+    seed: int = setting("Of random weights, noise images and samples.", 0)
+    limit: int | None = setting("At most this many training and this many test images.", None)
+    strict: bool = setting("Refuse when an image cannot be decoded, instead of listing it.", False)
+    compression: str = setting(
+        "Compress the cache; bitshuffle-lz4 needs hdf5plugin.", "none", choices=COMPRESSIONS
+    )
+    num_shards: int = setting("Split the extraction over this many jobs ...", 1)
+    shard_index: int = setting("... of which this is number 0, 1, ...", 0)
+    jobs: int = setting("Processes on this machine (loky) or tasks at a time (dask).", 1)
+    backend: str = setting("joblib backend of --jobs.", "loky", choices=BACKENDS)
+    scheduler: str | None = setting("Address of the Dask scheduler, tcp://HOST:PORT.", None)
+    overwrite: bool = setting("Delete a cache made from something else and begin again.", False)
+
+    def __post_init__(self) -> None:
+        for name in ("batch_size", "limit", "image_size", "num_shards", "jobs"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise UserError(f"{_option(name)} {value}: must be at least 1")
+        for name in ("num_workers", "seed"):
+            value = getattr(self, name)
+            if value is not None and value < 0:
+                raise UserError(f"{_option(name)} {value}: must not be negative")
+        if not 0 <= self.shard_index < self.num_shards:
+            raise UserError(
+                f"--shard-index {self.shard_index}: must be 0 to {self.num_shards - 1} "
+                f"with --num-shards {self.num_shards}"
+            )
+        if self.overwrite and self.num_shards > 1:
+            raise UserError(
+                "--overwrite with --num-shards would delete what the other jobs have done: "
+                "delete the cache folder, then start all jobs without --overwrite"
+            )
+
+    @property
+    def features(self) -> FeatureRecipe:
+        """The protocol's recipe with the overrides of single options."""
+        recipe = find_protocol(self.protocol).features
+        if self.normalization is not None:
+            recipe = replace(recipe, normalization=self.normalization)
+        return recipe
+
+    @property
+    def tap_names(self) -> str | tuple[str, ...]:
+        """The protocol's table of taps, or the nodes asked for."""
+        return self.features.taps if self.taps is None else tuple(self.taps.split(","))
+
+    def folder(self, backbone: str, weights: str) -> Path:
+        """Where the cache of this backbone and these weights (labels) goes."""
+        parts = [backbone.replace(":", "-").replace("/", "-"), weights, self.padding]
+        if self.protocol != "paper":
+            parts.append(self.protocol)
+        if self.features != find_protocol(self.protocol).features:
+            parts.append(f"normalization-{self.features.normalization}")
+        return self.cache_dir / "-".join(parts)
+
+
+def _option(name: str) -> str:
+    return "--" + name.replace("_", "-")

@@ -1,0 +1,67 @@
+"""What a cache is made from: the manifest of an extraction."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+import numpy
+import PIL
+import torch
+import torchvision
+
+from data.images import ImageSet
+from data.manifest import SCHEMA, Manifest, describe_images
+from extract.backbones import Backbone
+from extract.config import ExtractConfig
+
+# A complete cache is good whatever made it; only an unfinished one must go on alike.
+MATTER_WHILE_INCOMPLETE = ("device", "versions")
+
+
+def describe_extraction(
+    config: ExtractConfig,
+    backbone: Backbone,
+    images: ImageSet,
+    levels: Mapping[str, int],
+    *,
+    device: torch.device,
+    precision: str,
+) -> Manifest:
+    """The manifest, without the calibration.
+
+    Whatever moves a feature is in the identity; what only says where the work was done (folders,
+    batch size, number of processes) is not, or is not compared.
+    """
+    identity: dict[str, Any] = {
+        "schema": SCHEMA,
+        "backbone": backbone.name,
+        "weights": backbone.weights,
+        "weights_sha256": backbone.weights_sha256,
+        "weights_source": backbone.weights_source,
+        "padding": backbone.padding,
+        "padding_changes": backbone.padding_changes,
+        "protocol": config.protocol,
+        "features": asdict(config.features),
+        "taps": list(backbone.taps.values()),
+        "levels": dict(levels),
+        "image_size": config.image_size,
+        "precision": precision,
+        "device": device.type,
+        "seed": config.seed,
+        "calibration": None,
+        "compression": config.compression,
+        "images": describe_images(images.records),
+        "sources": {
+            "train": str(config.train or "samples"),
+            "test": str(config.test or "samples"),
+        },
+        "versions": {
+            "torch": torch.__version__,
+            "torchvision": torchvision.__version__,
+            "pillow": PIL.__version__,
+            "numpy": numpy.__version__,
+        },
+    }
+    return Manifest(identity, tuple(images.records), tuple(images.bad))
