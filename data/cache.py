@@ -69,6 +69,11 @@ class FeatureCache:
         """Level -> `max_magnitude` and `max_float16_error` over all images."""
         return self._index.audit
 
+    @property
+    def size(self) -> int:
+        """Bytes of all shards."""
+        return int(self._index.sizes.sum())
+
     def rows(self, images: str) -> NDArray[np.int64]:
         """The rows of one image set ("train", "test", "black", "white", "noise"), ascending."""
         found = [row for row, record in enumerate(self.records) if record.images == images]

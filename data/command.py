@@ -6,7 +6,8 @@ import dataclasses
 import sys
 import traceback
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -47,25 +48,8 @@ def stage_command(
     """
 
     def callback(debug: bool, **values: Any) -> None:
-        try:
+        with exit_codes(debug=debug, resume=resume):
             run(config_class(**values))
-        except KeyboardInterrupt:
-            print(f"\ninterrupted: {resume}", file=sys.stderr)
-            sys.exit(130)
-        except (UserError, OSError) as error:
-            if debug:
-                traceback.print_exc()
-            print(f"error: {_one_line(error)}", file=sys.stderr)
-            sys.exit(1)
-        except Exception as error:
-            if debug:
-                traceback.print_exc()
-            name = type(error).__name__
-            print(
-                f"error: {name}: {_one_line(error)} (unexpected; --debug shows where)",
-                file=sys.stderr,
-            )
-            sys.exit(1)
 
     hints = typing.get_type_hints(config_class)
     options: list[click.Parameter] = [
@@ -80,6 +64,30 @@ def stage_command(
         help=help,
         context_settings={"help_option_names": ["-h", "--help"], "show_default": True},
     )
+
+
+@contextmanager
+def exit_codes(*, debug: bool, resume: str) -> Iterator[None]:
+    """Turn what goes wrong inside into the exit codes and messages of `stage_command`."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        print(f"\ninterrupted: {resume}", file=sys.stderr)
+        sys.exit(130)
+    except (UserError, OSError) as error:
+        if debug:
+            traceback.print_exc()
+        print(f"error: {_one_line(error)}", file=sys.stderr)
+        sys.exit(1)
+    except Exception as error:
+        if debug:
+            traceback.print_exc()
+        name = type(error).__name__
+        print(
+            f"error: {name}: {_one_line(error)} (unexpected; --debug shows where)",
+            file=sys.stderr,
+        )
+        sys.exit(1)
 
 
 def _one_line(error: BaseException) -> str:

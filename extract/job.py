@@ -125,8 +125,14 @@ def resolve_workers(config: ExtractConfig) -> int:
     """How many processes decode images."""
     if config.num_workers is not None:
         return config.num_workers
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return max(1, min(MOST_WORKERS, (cores or 1) // 2))
+    return max(1, min(MOST_WORKERS, count_cores() // 2))
+
+
+def count_cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):  # not on macOS
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def run_task(

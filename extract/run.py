@@ -19,7 +19,7 @@ from extract.backbones import Backbone
 from extract.config import ExtractConfig
 from extract.folder import check_space, complete, delete_cache, settle
 from extract.identity import describe_extraction
-from extract.job import Job, load_configured, resolve_workers, run_task
+from extract.job import Job, count_cores, load_configured, run_task
 from extract.pipeline import ShardReport
 from extract.precision import resolve_precision
 
@@ -66,7 +66,7 @@ def _prepare(config: ExtractConfig, backbone: Backbone | None) -> Job:
         config.test,
         limit=config.limit,
         seed=config.seed,
-        num_workers=resolve_workers(config),
+        num_workers=count_cores() if config.num_workers is None else config.num_workers,
         image_size=config.image_size,
     )
     _report_bad_images(images, config.strict)
