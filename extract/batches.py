@@ -1,18 +1,19 @@
-"""Decoded images in batches, made ahead of time by worker processes."""
+"""Decoded images in batches, made ahead of time by threads."""
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
 
-from data.errors import UserError
 from data.images import ImageSet
 from data.shards import shard_rows
+
+BATCHES_AHEAD = 4
 
 
 @dataclass(frozen=True)
@@ -21,25 +22,6 @@ class Batch:
 
     rows: range
     images: Tensor  # (B, S, S, 3) uint8, RGB
-
-
-class _Images(Dataset[Batch | str]):
-    """Item i is the batch `rows[i]`, or the reason why one of its images could not be read."""
-
-    def __init__(self, images: ImageSet, rows: Sequence[range]) -> None:
-        self.images = images
-        self.rows = rows
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getitem__(self, index: int) -> Batch | str:
-        rows = self.rows[index]
-        try:
-            pixels = np.stack([self.images.load(row) for row in rows])
-        except (UserError, OSError) as error:
-            return str(error)  # an exception would cross the process border with its traceback
-        return Batch(rows, torch.from_numpy(pixels))
 
 
 def batch_rows(shards: Sequence[int], images: int, batch_size: int) -> list[range]:
@@ -55,19 +37,35 @@ def batch_rows(shards: Sequence[int], images: int, batch_size: int) -> list[rang
 
 
 def load_batches(
-    images: ImageSet, rows: Sequence[range], *, num_workers: int, pin_memory: bool = False
+    images: ImageSet, parts: Sequence[range], *, num_workers: int, pin_memory: bool = False
 ) -> Iterator[Batch]:
-    """Decode the batches in order, in `num_workers` processes (0: in this one).
+    """Decode the batches in order, a few ahead of the one in use.
 
-    Raises `UserError` when an image can no longer be read.
+    Threads, not processes: decoding and resizing release the interpreter's lock, and processes
+    could not be started inside the workers of a cluster. Raises `UserError` when an image can no
+    longer be read.
     """
-    loader: DataLoader[Batch | str] = DataLoader(
-        _Images(images, rows),
-        batch_size=None,
-        num_workers=num_workers,
-        prefetch_factor=4 if num_workers else None,
-    )
-    for batch in loader:
-        if isinstance(batch, str):
-            raise UserError(f"{batch}: the images changed since they were listed, run again")
-        yield Batch(batch.rows, batch.images.pin_memory()) if pin_memory else batch
+    pool = ThreadPoolExecutor(num_workers)
+    ahead: deque[tuple[Batch, list[Future[None]]]] = deque()
+
+    def start(rows: range) -> None:
+        shape = (len(rows), images.image_size, images.image_size, 3)
+        batch = Batch(rows, torch.empty(shape, dtype=torch.uint8, pin_memory=pin_memory))
+        ahead.append((batch, [pool.submit(_load, images, batch, i) for i in range(len(rows))]))
+
+    try:
+        for rows in parts[:BATCHES_AHEAD]:
+            start(rows)
+        for number in range(len(parts)):
+            batch, futures = ahead.popleft()
+            for future in futures:
+                future.result()
+            if number + BATCHES_AHEAD < len(parts):
+                start(parts[number + BATCHES_AHEAD])
+            yield batch
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _load(images: ImageSet, batch: Batch, index: int) -> None:
+    batch.images.numpy()[index] = images.load(batch.rows[index])

@@ -53,7 +53,7 @@ class ExtractConfig:
         None,
     )
     num_workers: int | None = setting(
-        "Processes that decode images, 0 for none (default half of the cores, at most 8).", None
+        "Threads that decode images (default half of the cores, at most 16).", None
     )
     seed: int = setting("Of random weights, noise images and samples.", 0)
     limit: int | None = setting("At most this many training and this many test images.", None)
@@ -69,14 +69,13 @@ class ExtractConfig:
     overwrite: bool = setting("Delete a cache made from something else and begin again.", False)
 
     def __post_init__(self) -> None:
-        for name in ("batch_size", "limit", "image_size", "num_shards", "jobs"):
+        counts = ("batch_size", "limit", "image_size", "num_workers", "num_shards", "jobs")
+        for name in counts:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UserError(f"{_option(name)} {value}: must be at least 1")
-        for name in ("num_workers", "seed"):
-            value = getattr(self, name)
-            if value is not None and value < 0:
-                raise UserError(f"{_option(name)} {value}: must not be negative")
+        if self.seed < 0:
+            raise UserError(f"--seed {self.seed}: must not be negative")
         if not 0 <= self.shard_index < self.num_shards:
             raise UserError(
                 f"--shard-index {self.shard_index}: must be 0 to {self.num_shards - 1} "

@@ -24,7 +24,7 @@ from extract.config import ExtractConfig
 from extract.pipeline import ShardReport, extract_shards
 
 CPU_BATCH, GPU_BATCH = 16, 64
-MOST_WORKERS = 8
+MOST_WORKERS = 16
 _FILE_OVERHEAD = 2**15  # bytes of a shard besides its features, at most
 
 
@@ -122,7 +122,7 @@ _load_once = lru_cache(1)(load_configured)  # a process does many tasks of one j
 
 
 def resolve_workers(config: ExtractConfig) -> int:
-    """How many processes decode images."""
+    """How many threads decode images."""
     if config.num_workers is not None:
         return config.num_workers
     return max(1, min(MOST_WORKERS, count_cores() // 2))

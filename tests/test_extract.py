@@ -1,0 +1,407 @@
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+from torch.nn import functional
+from torchvision import models
+
+from data.cache import FeatureCache
+from data.errors import UserError
+from extract.backbones import wrap_module
+from extract.run import extract_features
+from tests.extraction import command_line, contents, make_photos, run_command, small_config
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_photos(tmp_path_factory.mktemp("photos"))
+
+
+@pytest.fixture(scope="module")
+def reference(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An uninterrupted cache of one process."""
+    return extract_features(small_config(photos, tmp_path_factory.mktemp("reference")))
+
+
+@pytest.fixture
+def resumable(reference: Path, tmp_path: Path) -> Path:
+    """A copy of the reference that a run into `tmp_path` finds."""
+    return Path(shutil.copytree(reference, tmp_path / reference.name))
+
+
+def test_features_are_those_of_a_plain_forward_pass(reference: Path, photos: Path) -> None:
+    cache = FeatureCache(reference)
+    torch.manual_seed(0)
+    network = models.vgg11().features.eval()
+    row = cache.rows("test")[3]
+    path = photos / "test" / "photo-003.png"
+    image = Image.open(path).resize((32, 32), Image.Resampling.BILINEAR)
+    maps = torch.tensor(np.array(image)).permute(2, 0, 1)[None].float() / 255
+    expected = {"input": maps}
+    for index, layer in enumerate(network):
+        maps = layer(maps).detach()
+        level = {1: "f1", 4: "f2", 9: "f3", 14: "f4", 19: "f5"}.get(index)
+        if level:
+            expected[level] = maps.clone()
+    assert cache.records[row].name == "photo-003.png"
+    assert list(cache.levels) == list(expected)
+    for level, maps in expected.items():
+        aligned = functional.interpolate(maps, (28, 28), mode="bilinear", align_corners=True)
+        np.testing.assert_allclose(
+            cache.read(level, [row])[0], aligned[0].numpy(), rtol=1e-3, atol=1e-4
+        )
+
+
+def test_the_audit_bounds_the_conversion_to_float16(reference: Path) -> None:
+    cache = FeatureCache(reference)
+    everything = np.arange(len(cache.records))
+    for level, audit in cache.audit.items():
+        largest = np.abs(cache.read(level, everything)).max()
+        assert audit["max_magnitude"] == largest
+        assert 0 < audit["max_float16_error"] <= np.spacing(largest) / 2
+
+
+def test_identity_names_what_moves_a_feature(reference: Path) -> None:
+    identity = FeatureCache(reference).identity
+    assert reference.name == "vgg11-random-zeros"
+    assert identity["precision"] == "fp32"
+    assert identity["levels"]["f5"] == 512
+    assert identity["taps"] == [f"features.{index}" for index in (1, 4, 9, 14, 19)]
+    assert identity["images"]["counts"] == {
+        "train": 130,
+        "test": 10,
+        "black": 1,
+        "white": 1,
+        "noise": 8,
+    }
+
+
+def test_a_complete_cache_is_left_alone(
+    resumable: Path, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = {path: path.stat().st_mtime_ns for path in resumable.iterdir()}
+    assert extract_features(small_config(photos, resumable.parent)) == resumable
+    assert {path: path.stat().st_mtime_ns for path in resumable.iterdir()} == before
+    assert "nothing to do" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "lost", [["cache.h5"], ["cache.h5", "shard-00001.h5"], ["shard-00002.h5"], ["SHA256SUMS"]]
+)
+def test_what_is_missing_is_made_again(
+    resumable: Path, reference: Path, photos: Path, lost: list[str]
+) -> None:
+    kept = (resumable / "shard-00000.h5").stat().st_mtime_ns
+    for name in lost:
+        (resumable / name).unlink()
+    extract_features(small_config(photos, resumable.parent))
+    assert contents(resumable) == contents(reference)
+    assert (resumable / "shard-00000.h5").stat().st_mtime_ns == kept
+
+
+def test_jobs_in_any_order_give_the_same_bytes(
+    reference: Path, photos: Path, tmp_path: Path
+) -> None:
+    for index in (2, 0, 1):
+        assert not (tmp_path / reference.name / "cache.h5").exists()
+        config = small_config(photos, tmp_path, num_shards=3, shard_index=index)
+        extract_features(config)
+    assert contents(tmp_path / reference.name) == contents(reference)
+
+
+def test_worker_processes_give_the_same_bytes(
+    reference: Path, photos: Path, tmp_path: Path
+) -> None:
+    done = run_command(small_config(photos, tmp_path, jobs=2))
+    assert done.returncode == 0, done.stderr
+    assert Path(done.stdout.strip()) == tmp_path / reference.name
+    assert contents(tmp_path / reference.name) == contents(reference)
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"seed": 1}, "seed: 0 in the cache, 1 now"),
+        ({"precision": "bf16"}, 'precision: "fp32" in the cache, "bf16" now'),
+        ({"taps": "features.0,features.3"}, 'taps: ["features.1",'),
+        ({"image_size": 48}, "image_size: 32 in the cache, 48 now"),
+        ({"limit": 100}, "150 images in the cache, 120 now, 30 gone (first train photo-100.png)"),
+        ({"compression": "bitshuffle-lz4"}, 'compression: "none" in the cache'),
+    ],
+)
+def test_caches_of_other_features_are_refused(
+    resumable: Path, photos: Path, changes: dict[str, Any], told: str
+) -> None:
+    before = contents(resumable)
+    with pytest.raises(UserError) as refused:
+        extract_features(small_config(photos, resumable.parent, **changes))
+    assert told in str(refused.value)
+    assert "--overwrite" in str(refused.value)
+    assert contents(resumable) == before
+
+
+def test_an_image_whose_content_changed_is_noticed(
+    reference: Path, photos: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(reference, tmp_path / reference.name)
+    changed = Path(shutil.copytree(photos, tmp_path / "photos"))
+    Image.new("RGB", (40, 40)).save(changed / "test" / "photo-004.png")
+    with pytest.raises(UserError, match=r"1 changed \(first test photo-004\.png\)"):
+        extract_features(small_config(changed, tmp_path))
+
+
+def test_moved_images_are_the_same_images(reference: Path, photos: Path, tmp_path: Path) -> None:
+    shutil.copytree(reference, tmp_path / reference.name)
+    moved = Path(shutil.copytree(photos, tmp_path / "elsewhere"))
+    extract_features(small_config(moved, tmp_path))
+    assert contents(tmp_path / reference.name) == contents(reference)
+
+
+def test_overwrite_makes_the_cache_again(resumable: Path, photos: Path) -> None:
+    config = small_config(photos, resumable.parent, limit=5, overwrite=True)
+    assert len(FeatureCache(extract_features(config)).records) == 20
+    assert not (resumable / "shard-00001.h5").exists()
+
+
+def test_a_full_disk_is_refused_before_the_first_image(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=123_000_000))
+    with pytest.raises(UserError, match=r"needs 0\.35 GB more and its disk has 0\.12 GB free"):
+        extract_features(small_config(photos, tmp_path))
+    assert not list(tmp_path.rglob("shard-*"))
+
+
+def test_a_failing_disk_leaves_nothing_half_written(
+    reference: Path, photos: Path, tmp_path: Path
+) -> None:
+    # A limit on the size of files makes the second shard's writes fail like a bad disk.
+    code = (
+        "import resource, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (60_000_000,) * 2);"
+        "from extract.cli import main; main()"
+    )
+    config = small_config(photos, tmp_path)
+    arguments = command_line(config)
+    arguments[2] = code
+    failed = subprocess.run(arguments, capture_output=True, text=True, check=False)
+    folder = tmp_path / reference.name
+    assert failed.returncode == 1
+    assert "shard 0 could not be written" in failed.stderr.splitlines()[-1]
+    assert not [path.name for path in folder.iterdir() if path.name.startswith(("shard", "cache"))]
+    extract_features(config)
+    assert contents(folder) == contents(reference)
+
+
+def test_a_vanished_folder_is_an_error_of_one_line(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from data.shards import ShardWriter
+
+    finish = ShardWriter.finish
+
+    def finish_and_lose(writer: ShardWriter) -> str:
+        sha256 = finish(writer)
+        shutil.rmtree(writer.path.parent)
+        return sha256
+
+    monkeypatch.setattr(ShardWriter, "finish", finish_and_lose)
+    with pytest.raises(UserError, match="shard 1 could not be written"):
+        extract_features(small_config(photos, tmp_path))
+
+
+def test_a_second_process_is_refused(reference: Path, photos: Path, tmp_path: Path) -> None:
+    folder = tmp_path / reference.name
+    folder.mkdir()
+    holder = (
+        "import sys; from pathlib import Path; from data.locks import CacheLocks\n"
+        "with CacheLocks(Path(sys.argv[1])) as locks, locks.shards([1]):\n"
+        "    print('held', flush=True); sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", holder, str(folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        with pytest.raises(UserError, match="another process is extracting shard 1"):
+            extract_features(small_config(photos, tmp_path))
+        process.kill()
+    extract_features(small_config(photos, tmp_path))
+    assert contents(folder) == contents(reference)
+
+
+def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 60
+    while not path.exists():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGKILL])
+def test_an_interrupted_run_resumes(
+    reference: Path, photos: Path, tmp_path: Path, stop: signal.Signals
+) -> None:
+    config = small_config(photos, tmp_path)
+    folder = tmp_path / reference.name
+    process = subprocess.Popen(
+        command_line(config), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    wait_for(folder / "shard-00000.h5", process)
+    process.send_signal(stop)
+    _, stderr = process.communicate(timeout=60)
+    assert not (folder / "cache.h5").exists()
+    if stop == signal.SIGINT:
+        assert process.returncode == 130
+        assert "run the same command again" in stderr
+        assert not list(folder.glob("*.part"))
+    extract_features(config)
+    assert contents(folder) == contents(reference)
+
+
+def test_out_of_memory_halves_the_batch(
+    reference: Path,
+    photos: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    from extract.align import LevelExtractor
+
+    plain = LevelExtractor.__call__
+
+    def small_device(extractor: LevelExtractor, images: torch.Tensor) -> dict[str, torch.Tensor]:
+        if len(images) > 4:
+            raise torch.OutOfMemoryError("out of memory")
+        return plain(extractor, images)
+
+    monkeypatch.setattr(LevelExtractor, "__call__", small_device)
+    folder = extract_features(small_config(photos, tmp_path))
+    assert capsys.readouterr().err.count("out of memory: going on with --batch-size") == 2
+    rows = np.arange(150)
+    np.testing.assert_allclose(
+        FeatureCache(folder).read("f5", rows),
+        FeatureCache(reference).read("f5", rows),
+        rtol=2e-3,
+        atol=1e-4,
+    )
+
+
+def test_untrained_batch_norm_is_calibrated_once_for_all_jobs(photos: Path, tmp_path: Path) -> None:
+    config = small_config(photos, tmp_path, backbone="resnet18", limit=70)
+    for index in (1, 0):
+        folder = extract_features(
+            small_config(
+                photos, tmp_path, backbone="resnet18", limit=70, num_shards=2, shard_index=index
+            )
+        )
+    alone = extract_features(
+        small_config(photos, tmp_path / "alone", backbone="resnet18", limit=70)
+    )
+    assert contents(folder) == contents(alone)
+    calibration = FeatureCache(folder).identity["calibration"]
+    assert (calibration["images"], calibration["batch_size"]) == (64, 16)
+    assert FeatureCache(folder).audit["f5"]["max_magnitude"] < 100
+
+    (folder / "cache.h5").unlink()
+    (folder / "shard-00001.h5").unlink()
+    (folder / "calibration.h5").unlink()
+    extract_features(config)
+    assert contents(folder) == contents(alone)
+
+
+class Huge(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Conv2d(3, 2, 1)
+        nn.init.constant_(self.scale.weight, 1e5)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.scale(images)
+
+
+def test_values_beyond_float16_are_refused(photos: Path, tmp_path: Path) -> None:
+    backbone = wrap_module(Huge(), name="huge", taps=("scale",), image_size=32)
+    with pytest.raises(UserError, match=r"level f1 of train image photo-000\.png"):
+        extract_features(small_config(photos, tmp_path, backbone="huge"), backbone)
+
+
+def test_your_own_module_fills_a_cache(photos: Path, tmp_path: Path) -> None:
+    module = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2))
+    backbone = wrap_module(module, name="mine", taps=("1", "2"), image_size=32)
+    folder = extract_features(
+        small_config(photos, tmp_path, backbone="mine", limit=3, compression="bitshuffle-lz4"),
+        backbone,
+    )
+    assert folder.name == "mine-own-zeros"
+    assert FeatureCache(folder).levels == {"input": 3, "f1": 4, "f2": 4}
+    maps = module(torch.zeros(1, 3, 32, 32)).detach()
+    aligned = functional.interpolate(maps, (28, 28), mode="bilinear", align_corners=True)
+    black = FeatureCache(folder).rows("black")
+    np.testing.assert_allclose(
+        FeatureCache(folder).read("f2", black), aligned.numpy(), rtol=1e-3, atol=1e-4
+    )
+
+
+def test_bad_images_are_listed_and_the_good_ones_go_on(photos: Path, tmp_path: Path) -> None:
+    mixed = Path(shutil.copytree(photos, tmp_path / "photos"))
+    (mixed / "train" / "photo-000.png").write_bytes(b"no image")
+    config = small_config(mixed, tmp_path, limit=5)
+    strict = run_command(small_config(mixed, tmp_path, limit=5, strict=True))
+    assert strict.returncode == 1
+    assert "1 images cannot be used and --strict is on" in strict.stderr.splitlines()[-1]
+    done = run_command(config)
+    assert done.returncode == 0
+    assert "bad image: train photo-000.png:" in done.stderr
+    cache = FeatureCache(Path(done.stdout.strip()))
+    assert [bad.name for bad in cache.bad] == ["photo-000.png"]
+    assert cache.records[cache.rows("train")[0]].name == "photo-001.png"
+
+
+def test_memory_does_not_grow_with_the_images(tmp_path: Path) -> None:
+    peaks = []
+    for train in (64, 384):  # 0.15 and 0.9 GB of features
+        photos = make_photos(tmp_path / f"photos-{train}", train=train, test=1)
+        config = small_config(photos, tmp_path / f"features-{train}")
+        arguments = command_line(config)
+        arguments[2] = (
+            "import resource; from extract.run import extract_features;"
+            "from extract.config import ExtractConfig; from pathlib import Path, PosixPath;"
+            f"extract_features({config!r});"
+            "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+        )
+        done = subprocess.run(arguments, capture_output=True, text=True, check=True)
+        peaks.append(int(done.stdout) * 1024)
+    assert peaks[1] < peaks[0] + 100e6
+
+
+def test_command_line_errors() -> None:
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-c", "from extract.cli import main; main()", *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ)
+
+    assert run().returncode == 2
+    assert "Missing option '--backbone'" in run().stderr
+    listed = run("--list-backbones").stdout.split()
+    assert {"vgg16", "resnet152"} <= set(listed)
+    unknown = run("--backbone", "vgg99", "--weights", "random")
+    assert unknown.returncode == 1
+    assert len(unknown.stderr.splitlines()) == 1
+    nowhere = run("--info", "/nowhere")
+    assert (nowhere.returncode, nowhere.stderr.count("\n")) == (1, 1)
+
+
+def test_help_does_not_import_torch() -> None:
+    code = "import sys, extract.cli; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
