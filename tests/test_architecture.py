@@ -1,0 +1,57 @@
+"""Imports run one way, and the light parts stay light."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+ALLOWED = {
+    "data": {"data"},
+    "extract": {"extract", "data"},
+    "probe": {"probe", "data"},
+    "analysis": {"analysis", "data", "probe.results", "probe.metrics"},
+}
+MODULES = sorted(path for package in ALLOWED for path in (ROOT / package).rglob("*.py"))
+
+
+def imported_modules(path: Path) -> set[str]:
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative imports hide the layout"
+            assert node.module is not None
+            # `from probe import results` imports the module probe.results.
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_run_one_way(path: Path):
+    package = path.relative_to(ROOT).parts[0]
+    for name in imported_modules(path):
+        if name.split(".")[0] not in ALLOWED:
+            continue
+        allowed = any(name == good or name.startswith(good + ".") for good in ALLOWED[package])
+        assert allowed, f"{path} imports {name}"
+        assert not name.endswith(".cli") and ".cli." not in name, f"{path} imports {name}"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_files_stay_small(path: Path):
+    assert len(path.read_text().splitlines()) <= 420
+
+
+@pytest.mark.parametrize("package", ["extract", "probe", "analysis"])
+def test_help_answers_without_torch(package: str):
+    code = (
+        f"import sys; from {package}.cli import main; main(['--help'], standalone_mode=False); "
+        "sys.exit('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    assert "--debug" in done.stdout
