@@ -8,7 +8,7 @@ from pathlib import Path
 from data.command import setting
 from data.errors import UserError
 from data.parallel import BACKENDS
-from data.protocols import PROTOCOLS, FeatureRecipe, find_protocol
+from data.protocols import FEATURE_PROTOCOLS, FeatureRecipe, find_protocol
 from data.shards import COMPRESSIONS
 
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
@@ -30,7 +30,7 @@ class ExtractConfig:
     test: Path | None = setting("Folder of images to score on; without it, embedded samples.", None)
     cache_dir: Path = setting("Folder of the feature caches.", Path("features"))
     protocol: str = setting(
-        "Recipe: normalisation, taps and alignment.", "paper", choices=tuple(PROTOCOLS)
+        "Recipe: normalisation, taps and alignment.", "paper", choices=FEATURE_PROTOCOLS
     )
     normalization: str | None = setting(
         "Normalisation of the images, instead of the protocol's.",
