@@ -12,12 +12,9 @@ import numpy as np
 from scipy.stats import spearmanr
 
 from benchmarks.timing import machine, median_seconds
-from data.protocols import PROTOCOLS
 from data.resample import bilinear_maps
 from data.targets import position_map
 from probe.scoring import score_maps
-
-RECIPE = PROTOCOLS["paper"].training
 
 
 def main() -> None:
@@ -31,7 +28,7 @@ def main() -> None:
     parts = np.array_split(outputs, joblib.cpu_count())
 
     def ours() -> list:
-        return list(parallel(joblib.delayed(score_maps)(part, "H", RECIPE) for part in parts))
+        return list(parallel(joblib.delayed(score_maps)(part, position_map("H")) for part in parts))
 
     def theirs() -> list[float]:
         return [spearmanr(values.ravel(), target).statistic for values in maps]

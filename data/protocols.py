@@ -34,7 +34,7 @@ class TrainingRecipe:
     hidden_width: int | None  # channels of hidden layers; None: as many as the head reads
     signed_stripes: bool  # HS and VS in [-1, 1] instead of [0, 1]
     resolution: int | None  # pixels a side of loss and scores; None: the head's own output size
-    optimizer: str  # "sgd" or "adam"
+    optimizer: str  # "sgd", "adam" or "exact": no steps, the optimum itself
     learning_rates: tuple[float, ...]  # several: the one with the lowest held-out loss is kept
     heldout_share: float  # of the training images, kept from training to choose the rate;
     # 0: none, and the held-out loss is that of the test images, which decides nothing
@@ -132,3 +132,30 @@ def find_protocol(name: str) -> Protocol:
     if name not in PROTOCOLS:
         raise UserError(f"unknown protocol {name!r}: use one of {', '.join(PROTOCOLS)}")
     return PROTOCOLS[name]
+
+
+def without_sigmoid(protocol: Protocol) -> Protocol:
+    """A protocol whose heads of depth 1 are linear: their optimum is what `exactly_solved` finds."""
+    training = replace(protocol.training, sigmoid=False)
+    return replace(protocol, name=f"{protocol.name}-linear", training=training)
+
+
+def exactly_solved(protocol: Protocol) -> Protocol:
+    """The linear readouts of a protocol's features and targets, at the optimum of their loss.
+
+    No BatchNorm and no sigmoid: both would change nothing but the units, or make it not linear.
+    """
+    training = replace(
+        protocol.training,
+        batch_norm=False,
+        sigmoid=False,
+        optimizer="exact",
+        learning_rates=(),
+        heldout_share=0.0,
+        momentum=0.0,
+        weight_decay=0.0,
+        decay_after=None,
+        epochs=1,
+    )
+    name = "exact" if protocol.name == "paper" else f"{protocol.name}-exact"
+    return replace(protocol, name=name, training=training)

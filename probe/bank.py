@@ -13,13 +13,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from data.cache import GRID
 from data.protocols import TrainingRecipe
 from probe.heads import HeadSpec, build_head, layer_widths
-from probe.loss import MapLoss
+from probe.loss import MapLoss, scored_target
 
 
 @dataclass(frozen=True, order=True)
@@ -28,6 +30,12 @@ class Entry:
 
     spec: HeadSpec
     learning_rate: float
+    control: bool = False  # trained on the control task instead of the pattern
+
+    def target(self, recipe: TrainingRecipe) -> NDArray[np.float64]:
+        """The map the head is trained on, (s, s)."""
+        size = self.spec.output_size(GRID)
+        return scored_target(self.spec.pattern, size, recipe, control=self.control)
 
 
 class TapProduct(torch.autograd.Function):
@@ -124,7 +132,8 @@ class Block(nn.Module):
         self.norms = nn.ModuleList(
             nn.BatchNorm2d(heads * width) for width in widths[1:] if recipe.batch_norm
         )
-        self.loss = MapLoss(spec.output_size(GRID), [e.spec.pattern for e in entries], recipe)
+        targets = np.stack([entry.target(recipe) for entry in entries])
+        self.loss = MapLoss(spec.output_size(GRID), targets)
         for index, entry in enumerate(entries):
             self.load_head(index, build_head(entry.spec, channels, recipe))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -11,12 +12,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from data.cache import GRID
 from probe.bank import Bank, Entry
 from probe.batches import FeatureBatches
 from probe.convergence import convergence
 from probe.fit import outputs_of
-from probe.loss import scored_target
+from probe.heads import HeadSpec
 from probe.plan import Run
 from probe.results import KEPT_PREDICTIONS, HeadResult
 from probe.scoring import MapScores, score_maps
@@ -34,25 +34,40 @@ class _Scored:
 
 
 def collect(
-    run: Run, bank: Bank, batches: FeatureBatches, losses: Tensor, num_workers: int
+    run: Run,
+    bank: Bank,
+    batches: FeatureBatches,
+    losses: Tensor,
+    num_workers: int,
+    columns: Mapping[HeadSpec, dict[str, Any]] | None = None,
 ) -> list[HeadResult]:
     """Score a trained bank on every image set of its cache; one result per head.
 
     `losses` is (epochs, 2, entries); of the learning rates tried for a head, the one with the
-    lowest last held-out loss is kept.
+    lowest last held-out loss is kept. `columns` are columns of `scores.csv` set by the caller.
     """
     chosen = best_rates(bank.entries, losses[-1, 1])
     scored = _score(run, bank, batches, chosen, num_workers)
+    controls = {bank.entries[i].spec: scored[i] for i in chosen if bank.entries[i].control}
     modules = list(bank.heads())
     results = []
     for index in chosen:
         entry, module = modules[index]
-        tried = [i for i, other in enumerate(bank.entries) if other.spec == entry.spec]
+        if entry.control:
+            continue
+        tried = [
+            i
+            for i, other in enumerate(bank.entries)
+            if (other.spec, other.control) == (entry.spec, False)
+        ]
         state = module.state_dict()
+        control = controls.get(entry.spec, {})
+        own = (columns or {}).get(entry.spec, {})
+        rows = _score_rows(run, entry, losses[:, :, index], scored[index], control)
         results.append(
             HeadResult(
                 spec=entry.spec,
-                scores=_score_rows(run, entry, losses[:, :, index], scored[index]),
+                scores=[{**row, **own} for row in rows],
                 image_scores=_image_rows(entry, scored[index]),
                 losses=_loss_rows(entry, losses[:, :, index]),
                 weights={key: value.numpy() for key, value in state.items()},
@@ -71,13 +86,16 @@ def collect(
 
 
 def best_rates(entries: list[Entry], heldout: Tensor) -> list[int]:
-    """For every head, in order, the index of its entry with the lowest finite held-out loss."""
+    """For every head, in order, the index of its entry with the lowest finite held-out loss.
+
+    A head and its control are chosen apart.
+    """
     ranked = torch.where(heldout.isfinite(), heldout, torch.inf)
     best: dict[Any, int] = {}
     for index, entry in enumerate(entries):
-        kept = best.setdefault(entry.spec, index)
+        kept = best.setdefault((entry.spec, entry.control), index)
         if ranked[index] < ranked[kept]:
-            best[entry.spec] = index
+            best[entry.spec, entry.control] = index
     return list(best.values())
 
 
@@ -95,10 +113,7 @@ def _score(
     parallel = joblib.Parallel(n_jobs=num_workers or joblib.cpu_count(), prefer="threads")
     scores = parallel(
         joblib.delayed(score_maps)(
-            outputs[images][index],
-            bank.entries[index].spec.pattern,
-            run.recipe,
-            str(batches.device),
+            outputs[images][index], bank.entries[index].target(run.recipe), str(batches.device)
         )
         for index, images in tasks
     )
@@ -110,15 +125,19 @@ def _score(
 
 
 def _score_rows(
-    run: Run, entry: Entry, losses: Tensor, scored: dict[str, _Scored]
+    run: Run,
+    entry: Entry,
+    losses: Tensor,
+    scored: dict[str, _Scored],
+    control: dict[str, _Scored],
 ) -> list[dict[str, Any]]:
     spec = entry.spec
     train, heldout = losses.T.tolist()
-    target = scored_target(spec.pattern, spec.output_size(GRID), run.recipe)
+    variance = float(entry.target(run.recipe).var())
     rows = []
     for images, part in scored.items():
-        undefined = int(np.isnan(part.scores.spc).sum())
-        defined = undefined < len(part.names)
+        spc = mean_defined(part.scores.spc)
+        control_spc = mean_defined(control[images].scores.spc) if images in control else np.nan
         rows.append(
             {
                 "pattern": spec.pattern,
@@ -127,22 +146,33 @@ def _score_rows(
                 "depth": spec.depth,
                 "probe_padding": spec.probe_padding,
                 "images": images,
-                "spc": float(np.nanmean(part.scores.spc)) if defined else np.nan,
+                "spc": spc,
                 "mae": float(part.scores.mae.mean()),
+                "r2": 1.0 - float(part.scores.error.mean(dtype=np.float64)) / variance,
+                "control_spc": control_spc,
+                "selectivity": spc - control_spc,
                 **run.columns(),
                 "seed": spec.seed,
                 "n_images": len(part.names),
-                "n_undefined": undefined,
-                "status": convergence(train, float(target.var())),
+                "n_undefined": int(np.isnan(part.scores.spc).sum()),
+                "status": convergence(train, variance),
                 "learning_rate": entry.learning_rate,
                 "epochs": run.recipe.epochs,
                 "train_loss": train[-1],
                 "heldout_loss": heldout[-1],
+                "optimum_gap": np.nan,
+                "ridge": np.nan,
                 "run": run.name,
                 "head": spec.name,
             }
         )
     return rows
+
+
+def mean_defined(values: NDArray[np.float64]) -> float:
+    """The mean over the values that are defined; NaN where none is."""
+    defined = values[~np.isnan(values)]
+    return float(defined.mean()) if len(defined) else np.nan
 
 
 def _image_rows(entry: Entry, scored: dict[str, _Scored]) -> list[dict[str, Any]]:

@@ -26,6 +26,25 @@ class ProbeConfig:
         None,
         choices=tuple(PROTOCOLS),
     )
+    solver: str = setting(
+        "sgd: the protocol's training; exact: the optimum of every linear head of depth 1, solved "
+        "for in one pass.",
+        "sgd",
+        choices=("sgd", "exact"),
+    )
+    linear: bool = setting(
+        "Train the heads of a protocol without their sigmoid.",
+        False,
+    )
+    control: bool = setting(
+        "Train every head on its scattered control target too, for its selectivity; the exact "
+        "solver always does.",
+        False,
+    )
+    learning_curve: bool = setting(
+        "Exact solver: also score every head solved on the first 10, 20, 50, ... training images.",
+        False,
+    )
     epochs: int | None = setting("Passes over the training images (default: the protocol's).", None)
     batch_size: int | None = setting("Images per step (default: the protocol's).", None)
     seeds: int = setting("Train every head from this many initial weights.", 1)

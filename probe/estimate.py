@@ -22,18 +22,18 @@ def estimate(
     read_bytes = (train_images + other_images) * image_bytes * passes
     # Forward and weight gradient while training, forward alone while judging.
     flops = bank.flops() * epochs * (2 * train_images + other_images)
-    seconds = (
-        OVER_PRODUCTS * flops / _flops_per_second(batches) + read_bytes / DISK_BYTES_PER_SECOND
-    )
+    rate = flops_per_second(batches.dtype, batches.device)
+    seconds = OVER_PRODUCTS * flops / rate + read_bytes / DISK_BYTES_PER_SECOND
     return (
         f"{len(bank.entries)} heads, {train_images} training images, {epochs} epochs: "
-        f"{_scaled(read_bytes)}B to read (preload {batches.preload}), {_scaled(flops)}FLOP, "
-        f"about {_clock(seconds)}"
+        f"{scaled(read_bytes)}B to read (preload {batches.preload}), {scaled(flops)}FLOP, "
+        f"about {clock(seconds)}"
     )
 
 
-def _flops_per_second(batches: FeatureBatches, size: int = 1024) -> float:
-    matrix = torch.ones(size, size, dtype=batches.dtype, device=batches.device)
+def flops_per_second(dtype: torch.dtype, device: torch.device, size: int = 1024) -> float:
+    """Measured speed of matrix products."""
+    matrix = torch.ones(size, size, dtype=dtype, device=device)
     best = float("inf")
     for _ in range(3):
         start = time.perf_counter()
@@ -42,7 +42,8 @@ def _flops_per_second(batches: FeatureBatches, size: int = 1024) -> float:
     return 2 * size**3 / best
 
 
-def _scaled(number: float) -> str:
+def scaled(number: float) -> str:
+    """Three digits and a decimal prefix: 1.4 G."""
     for unit in ("", "k", "M", "G", "T"):
         if number < 1000:
             return f"{number:.3g} {unit}"
@@ -50,7 +51,8 @@ def _scaled(number: float) -> str:
     return f"{number:.3g} P"
 
 
-def _clock(seconds: float) -> str:
+def clock(seconds: float) -> str:
+    """A duration in the unit a reader would use."""
     if seconds < 120:
         return f"{seconds:.0f} s"
     if seconds < 7200:

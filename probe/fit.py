@@ -27,6 +27,15 @@ class Split:
     heldout: NDArray[np.int64]
 
 
+def split_rows(rows: NDArray[np.int64], test: NDArray[np.int64], share: float) -> Split:
+    """Training and held-out rows: every k-th training row is held out, or the test set is."""
+    if share == 0:
+        return Split(rows, test)
+    chosen = np.zeros(len(rows), dtype=bool)
+    chosen[round(1 / share) - 1 :: round(1 / share)] = True
+    return Split(rows[~chosen], rows[chosen])
+
+
 def fit(
     bank: Bank,
     batches: FeatureBatches,

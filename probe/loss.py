@@ -18,35 +18,56 @@ from torch import Tensor, nn
 
 from data.protocols import TrainingRecipe
 from data.resample import bilinear_matrix
-from data.targets import position_map
+from data.targets import PATTERNS, position_map
+
+CONTROL_SEED = 0  # of the permutations of the control task
 
 
-def scored_target(pattern: str, output_size: int, recipe: TrainingRecipe) -> NDArray[np.float64]:
+def scored_target(
+    pattern: str, output_size: int, recipe: TrainingRecipe, *, control: bool = False
+) -> NDArray[np.float64]:
     """The map a head is compared with, (s, s): at the protocol's resolution s.
 
     s is 224 for `paper` and `released`, and the head's own output size for `reproduction`.
+    `control` asks for the control task instead (Hewitt and Liang, EMNLP 2019): the same values,
+    scattered over the cells of the head's grid by a fixed permutation and upsampled like an output.
     """
     size = recipe.resolution or output_size
-    return position_map(pattern, size, signed_stripes=recipe.signed_stripes)
+    if not control:
+        return position_map(pattern, size, signed_stripes=recipe.signed_stripes)
+    cells = position_map(pattern, output_size, signed_stripes=recipe.signed_stripes)
+    generator = np.random.default_rng([CONTROL_SEED, PATTERNS.index(pattern)])
+    scattered = generator.permutation(cells.ravel()).reshape(cells.shape)
+    upsample = bilinear_matrix(output_size, size)
+    return upsample @ scattered @ upsample.T
+
+
+def reduced_targets(
+    maps: NDArray[np.float64], output_size: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """R (n, n), the targets Q^T T Q (H, n, n), and the squared parts of T no head reaches (H,).
+
+    `maps` are the targets T, (H, s, s), of heads whose outputs are n = `output_size` a side.
+    """
+    orthonormal, triangle = np.linalg.qr(bilinear_matrix(output_size, maps.shape[-1]))
+    reachable = orthonormal.T @ maps @ orthonormal
+    return triangle, reachable, np.square(maps).sum((1, 2)) - np.square(reachable).sum((1, 2))
 
 
 class MapLoss(nn.Module):
     """Mean squared error of upsampled maps against position maps, one number per head.
 
-    `output_size` n is the side of the heads' outputs; `patterns` has one target per head.
+    `output_size` n is the side of the heads' outputs; `maps` has one target (s, s) per head.
     """
 
     triangle: Tensor  # (n, n), R
     targets: Tensor  # (H, n, n), Q^T T Q
     unreachable: Tensor  # (H,), mean squared part of T outside the range of A
 
-    def __init__(self, output_size: int, patterns: list[str], recipe: TrainingRecipe) -> None:
+    def __init__(self, output_size: int, maps: NDArray[np.float64]) -> None:
         super().__init__()
-        maps = np.stack([scored_target(pattern, output_size, recipe) for pattern in patterns])
         self.pixels = maps.shape[-1] ** 2
-        orthonormal, triangle = np.linalg.qr(bilinear_matrix(output_size, maps.shape[-1]))
-        reachable = orthonormal.T @ maps @ orthonormal
-        unreachable = np.square(maps).sum((1, 2)) - np.square(reachable).sum((1, 2))
+        triangle, reachable, unreachable = reduced_targets(maps, output_size)
         self.register_buffer("triangle", torch.from_numpy(triangle).float())
         self.register_buffer("targets", torch.from_numpy(reachable).float())
         self.register_buffer("unreachable", torch.from_numpy(unreachable / self.pixels).float())

@@ -10,7 +10,7 @@ from typing import Any
 from data.cache import FeatureCache
 from data.errors import UserError
 from data.manifest import MANIFEST
-from data.protocols import Protocol, TrainingRecipe, find_protocol
+from data.protocols import Protocol, TrainingRecipe, exactly_solved, find_protocol, without_sigmoid
 from data.targets import PATTERNS
 from probe.config import ProbeConfig
 from probe.heads import INPUT_LEVELS, PIXELS, HeadSpec, grid_heads, table_heads
@@ -28,6 +28,14 @@ class Run:
     recipe: TrainingRecipe
     heads: tuple[HeadSpec, ...]
     reads_pixels: bool  # the paper's PosENet rows: only the level `input`, whatever the backbone
+
+    def cache_identity(self) -> dict[str, Any]:
+        """What of the cache decides the run: of the pixels' runs, not the backbone."""
+        identity = dict(self.cache.identity)
+        if not self.reads_pixels:
+            return identity
+        kept = ("schema", "protocol", "features", "image_size", "images", "sources")
+        return {key: identity[key] for key in kept if key in identity}
 
     def columns(self) -> dict[str, Any]:
         """The columns of `scores.csv` that describe the run."""
@@ -54,9 +62,14 @@ def plan_runs(config: ProbeConfig) -> list[Run]:
     pixels: dict[str, Run] = {}
     for cache in _caches(config):
         protocol = _protocol(config, cache)
-        recipe = _override(protocol.training, config)
-        heads = _heads(config, cache)
         suffix = "" if protocol.name == cache.identity["protocol"] else f"-{protocol.name}"
+        heads = _heads(config, cache)
+        if config.solver == "exact":
+            protocol, suffix = exactly_solved(protocol), f"{suffix}-exact"
+            heads = [head for head in heads if head.depth == 1]
+        elif config.linear and protocol.training.sigmoid:
+            protocol, suffix = without_sigmoid(protocol), f"{suffix}-linear"
+        recipe = _override(protocol.training, config)
         for reads_pixels in (False, True):
             chosen = tuple(h for h in heads if (h.levels == INPUT_LEVELS) == reads_pixels)
             name = (_pixels_name(cache) if reads_pixels else cache.folder.name) + suffix
@@ -95,6 +108,23 @@ def _check_options(config: ProbeConfig) -> None:
     ):
         if number is not None and number < 1:
             raise UserError(f"{option} {number} is not positive: use 1 or more")
+    if config.solver == "exact":
+        _check_exact(config)
+    elif config.learning_curve:
+        raise UserError("--learning-curve needs nested solutions: add --solver exact")
+
+
+def _check_exact(config: ProbeConfig) -> None:
+    for option, asked, reason in (
+        ("--epochs", config.epochs, "it takes no steps"),
+        ("--seeds", config.seeds > 1, "it starts from no weights"),
+        ("--precision", config.precision == "bf16", "its products are fp32, its sums fp64"),
+        ("--linear", config.linear, "its heads are linear"),
+        ("--preload", config.preload in ("ram", "gpu"), "it reads every image once"),
+        ("--depth", set(config.depth) - {1}, "only a single convolution is linear"),
+    ):
+        if asked:
+            raise UserError(f"--solver exact has no use for {option}: {reason}; leave it out")
 
 
 def _caches(config: ProbeConfig) -> list[FeatureCache]:

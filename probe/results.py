@@ -24,6 +24,7 @@ from probe.heads import HeadSpec
 
 SCHEMA = 1
 SCORES, IMAGE_SCORES, LOSSES = "scores.csv", "image_scores.csv", "losses.csv"
+CURVE = "learning_curve.csv"
 RUN, HEADS, CHECKPOINT = "run.json", "heads.h5", "checkpoint.pt"
 
 SCORE_COLUMNS = [
@@ -31,6 +32,8 @@ SCORE_COLUMNS = [
     *("probe_padding", "images", "spc", "mae", "protocol", "normalization", "seed", "n_images"),
     *("n_undefined", "status", "learning_rate", "epochs", "train_loss", "heldout_loss"),
     *("run", "head"),
+    # Empty where they are not defined, or were not asked for (docs/methods.md).
+    *("r2", "control_spc", "selectivity", "optimum_gap", "ridge"),
 ]
 KEPT_PREDICTIONS = 4  # images of each set whose output maps are kept, for the figures
 
@@ -76,15 +79,18 @@ def write_settings(folder: Path, settings: dict[str, Any]) -> None:
     replace_file(folder / RUN, lambda path: path.write_text(text))
 
 
-def finished_heads(folder: Path) -> set[str]:
-    """Names of the heads whose results are complete."""
-    path = folder / SCORES
-    return set(pd.read_csv(path, usecols=["head"])["head"]) if path.exists() else set()
+def finished_heads(folder: Path, *, control: bool = False, curve: bool = False) -> set[str]:
+    """Names of the heads whose results are complete; with their control, or learning curve."""
+    table = read_rows(folder / SCORES)
+    if control and "control_spc" in table:
+        table = table[table["control_spc"] != ""]
+    finished = set() if control and "control_spc" not in table else set(table["head"])
+    return finished & set(read_rows(folder / CURVE)["head"]) if curve else finished
 
 
 def discard(folder: Path) -> None:
     """Forget every head of a run."""
-    for name in (SCORES, IMAGE_SCORES, LOSSES, HEADS, CHECKPOINT, RUN):
+    for name in (SCORES, IMAGE_SCORES, LOSSES, CURVE, HEADS, CHECKPOINT, RUN):
         (folder / name).unlink(missing_ok=True)
 
 
@@ -100,10 +106,33 @@ def write_heads(folder: Path, results: list[HeadResult]) -> None:
 def _replace_rows(path: Path, heads: set[str], rows: Iterable[dict[str, Any]]) -> None:
     table = pd.DataFrame(rows)
     if path.exists():
-        # Read as text: what is already written stays as it is, digit for digit.
-        old = pd.read_csv(path, dtype=str, keep_default_na=False)
+        old = read_rows(path)
         table = pd.concat([old[~old["head"].isin(heads)], table])
     _write_table(path, table)
+
+
+def read_rows(path: Path) -> pd.DataFrame:
+    """One of a run's tables as text, so that what is written stays as it is, digit for digit.
+
+    Without such a file, a table without rows.
+    """
+    if not path.exists():
+        return pd.DataFrame({"head": []}, dtype=str)
+    return pd.read_csv(path, dtype=str, keep_default_na=False)
+
+
+def write_curve(folder: Path, rows: list[dict[str, Any]]) -> None:
+    """Add rows to the learning curves of a run; those of a head that was there are replaced."""
+    _replace_rows(folder / CURVE, {row["head"] for row in rows}, rows)
+
+
+def write_gaps(folder: Path, gaps: dict[str, float]) -> None:
+    """Fill the column `optimum_gap` of some heads of a run."""
+    table = read_rows(folder / SCORES)
+    known = table.get("optimum_gap", "")
+    found = table["head"].map({head: f"{gap:.6g}" for head, gap in gaps.items()})
+    table["optimum_gap"] = found.where(found.notna(), known)
+    _write_table(folder / SCORES, table)
 
 
 def _write_table(path: Path, table: pd.DataFrame) -> None:
@@ -151,7 +180,7 @@ def write_all_scores(results_dir: Path) -> Path:
     """Join the scores of all runs into `results_dir/scores.csv`; returns its path."""
     paths = sorted(results_dir.glob(f"*/{SCORES}"))
     tables = [pd.read_csv(path, dtype=str, keep_default_na=False) for path in paths]
-    table = pd.concat(tables)[SCORE_COLUMNS]
+    table = pd.concat(tables).reindex(columns=SCORE_COLUMNS)  # older runs lack the newer columns
     target = results_dir / SCORES
     replace_file(
         target, lambda temporary: table.to_csv(temporary, index=False, float_format="%.6g")

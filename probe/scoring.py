@@ -8,9 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from data.protocols import TrainingRecipe
 from data.resample import bilinear_maps
-from probe.loss import scored_target
 from probe.metrics import centred_ranks, mean_absolute_error, spearman, spearman_torch
 
 MAPS_AT_ONCE = 16  # of 224x224 float32: 3 MB, within a processor's cache
@@ -26,13 +24,12 @@ class MapScores:
 
 
 def score_maps(
-    outputs: NDArray[np.float32], pattern: str, recipe: TrainingRecipe, device: str = "cpu"
+    outputs: NDArray[np.float32], target: NDArray[np.float64], device: str = "cpu"
 ) -> MapScores:
-    """SPC, MAE and error map of a head's outputs (N, n, n) after bilinear upsampling.
+    """SPC, MAE and error map of a head's outputs (N, n, n), upsampled to the target's (s, s).
 
     On a GPU ranks are computed there; on the CPU by NumPy, one thread a call.
     """
-    target = scored_target(pattern, outputs.shape[-1], recipe)
     ranks = centred_ranks(target)
     target = target.astype(np.float32)
     error = np.zeros_like(target)

@@ -12,7 +12,6 @@ from typing import Any
 import h5py
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
 from data.device import find_device, has_fast_bfloat16
@@ -25,7 +24,8 @@ from probe.checkpoint import Checkpoint
 from probe.collect import collect
 from probe.config import ProbeConfig
 from probe.estimate import estimate
-from probe.fit import Split, fit
+from probe.exact import solve_heads
+from probe.fit import fit, split_rows
 from probe.heads import HeadSpec, build_head
 from probe.plan import Run, plan_runs, results_folder
 
@@ -40,7 +40,8 @@ def train_probes(config: ProbeConfig) -> Path:
     folder = results_folder(config)
     runs = plan_runs(config)
     device = find_device(config.device)
-    dtype = compute_dtype(config.precision, device)
+    exact = config.solver == "exact"
+    dtype = torch.float32 if exact else compute_dtype(config.precision, device)
     for run in runs:
         _check_settings(folder / run.name, _settings(run, dtype), config.overwrite)
     for run in runs:
@@ -65,25 +66,20 @@ def compute_dtype(precision: str, device: torch.device) -> torch.dtype:
     return {"fp32": torch.float32, "bf16": torch.bfloat16}[precision]
 
 
-def split_rows(rows: NDArray[np.int64], test: NDArray[np.int64], share: float) -> Split:
-    """Training and held-out rows: every k-th training row is held out, or the test set is."""
-    if share == 0:
-        return Split(rows, test)
-    chosen = np.zeros(len(rows), dtype=bool)
-    chosen[round(1 / share) - 1 :: round(1 / share)] = True
-    return Split(rows[~chosen], rows[chosen])
-
-
 def _train_run(
     run: Run, config: ProbeConfig, folder: Path, device: torch.device, dtype: torch.dtype
 ) -> None:
     settings = _settings(run, dtype)
-    checkpoint = Checkpoint(folder / results.CHECKPOINT, settings)
+    checkpoint = Checkpoint(folder / results.CHECKPOINT, {**settings, "control": config.control})
     if config.overwrite:
         results.discard(folder)
-    finished = results.finished_heads(folder)
+    finished = results.finished_heads(folder, control=config.control, curve=config.learning_curve)
     pending = [head for head in run.heads if head.name not in finished]
     _log(f"{run.name}: {len(pending)} heads to train, {len(run.heads) - len(pending)} finished")
+    if config.solver == "exact":
+        described = {**settings, "about": {"device": str(device), **_versions()}}
+        solve_heads(run, pending, config, folder, device, described)
+        return
     if not pending:
         return
     results.write_settings(folder, {**settings, "about": {"device": str(device), **_versions()}})
@@ -108,7 +104,12 @@ def _train_pass(
     recipe, cache = run.recipe, run.cache
     read = {level for head in heads for level in head.levels}
     levels = {name: channels for name, channels in cache.levels.items() if name in read}
-    entries = [Entry(head, rate) for head in heads for rate in recipe.learning_rates]
+    entries = [
+        Entry(head, rate, control)
+        for head in heads
+        for control in ((False, True) if config.control else (False,))
+        for rate in recipe.learning_rates
+    ]
     bank = Bank(entries, levels, recipe).to(device)
     split = split_rows(cache.rows("train"), cache.rows("test"), recipe.heldout_share)
     needed = len(cache.records) * sum(levels.values()) * CELLS * dtype.itemsize
@@ -126,15 +127,11 @@ def _train_pass(
 
 def _settings(run: Run, dtype: torch.dtype) -> dict[str, Any]:
     """Everything that may not differ between the heads of one run, JSON-able."""
-    identity = dict(run.cache.identity)
-    if run.reads_pixels:
-        kept = ("schema", "protocol", "features", "image_size", "images", "sources")
-        identity = {key: identity[key] for key in kept if key in identity}
     settings = {
         "schema": results.SCHEMA,
         "protocol": {"name": run.protocol, **asdict(run.recipe)},
         "precision": str(dtype).removeprefix("torch."),
-        "cache": identity,
+        "cache": run.cache_identity(),
     }
     return dict(json.loads(json.dumps(settings)))
 

@@ -8,7 +8,7 @@ from torch.nn.functional import interpolate
 from data.protocols import PROTOCOLS
 from data.targets import PATTERNS, position_map
 from probe.convergence import convergence
-from probe.loss import MapLoss
+from probe.loss import MapLoss, scored_target
 
 
 @pytest.mark.parametrize("size", [1, 10, 22, 26, 28, 30])
@@ -16,7 +16,8 @@ from probe.loss import MapLoss
 def test_equals_the_loss_at_224(size, protocol):
     recipe = PROTOCOLS[protocol].training
     outputs = torch.rand(3, 5, size, size, dtype=torch.float64, requires_grad=True)
-    ours = MapLoss(size, list(PATTERNS), recipe).double()(outputs)
+    maps = np.stack([scored_target(pattern, size, recipe) for pattern in PATTERNS])
+    ours = MapLoss(size, maps).double()(outputs)
     upsampled = interpolate(outputs, (224, 224), mode="bilinear")
     signed = recipe.signed_stripes
     targets = np.stack([position_map(pattern, signed_stripes=signed) for pattern in PATTERNS])
@@ -28,7 +29,8 @@ def test_equals_the_loss_at_224(size, protocol):
 
 
 def test_reproduction_scores_at_the_output_size():
-    loss = MapLoss(26, ["H"], PROTOCOLS["reproduction"].training)
+    recipe = PROTOCOLS["reproduction"].training
+    loss = MapLoss(26, scored_target("H", 26, recipe)[None])
     target = torch.from_numpy(position_map("H", 26)).float()
     assert loss(target[None, None]).item() == pytest.approx(0, abs=1e-7)
     assert loss(target[None, None] + 0.5).item() == pytest.approx(0.25, rel=1e-5)

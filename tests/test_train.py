@@ -18,8 +18,9 @@ from data.targets import position_map
 from probe import fit as fit_module
 from probe.cli import main
 from probe.config import ProbeConfig
+from probe.fit import split_rows
 from probe.results import SCORE_COLUMNS, read_head
-from probe.train import load_head, split_rows, train_probes
+from probe.train import load_head, train_probes
 
 QUICK = {"epochs": 3, "batch_size": 8, "precision": "fp32"}
 

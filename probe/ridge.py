@@ -1,0 +1,185 @@
+"""Ridge regression from normal equations, for many targets, in float64."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from data.errors import UserError
+from probe.gram import Columns, Gram, Sums
+from probe.loss import reduced_targets
+
+# Relative to the variance of each column. Below 1e-7 the rounding of float32 products shows.
+STRENGTHS = tuple(10.0**exponent for exponent in range(-7, 1))
+CONSTANT_SHARE = 1e-12  # a column with less of its square in its variance carries no information
+
+
+@dataclass(frozen=True)
+class Targets:
+    """Targets in low resolution, one per head (probe.loss.reduced_targets), float64."""
+
+    maps: Tensor  # (n * n, H)
+    unreachable: Tensor  # (H,), squared parts of the targets that no head reaches
+    pixels: int  # of the loss's resolution
+
+    @classmethod
+    def of(cls, maps: NDArray[np.float64], columns: Columns) -> Targets:
+        """From targets (H, s, s) at the loss's resolution."""
+        _, reachable, unreachable = reduced_targets(maps, columns.size)
+        device = columns.taps.device
+        return cls(
+            torch.from_numpy(reachable.reshape(len(maps), -1).T.copy()).to(device),
+            torch.from_numpy(unreachable).to(device),
+            maps.shape[-1] ** 2,
+        )
+
+
+@dataclass(frozen=True)
+class Readouts:
+    """Weights of linear heads over the shifted columns of a `Gram`."""
+
+    weights: Tensor  # (c, H)
+    bias: Tensor  # (H,)
+
+
+@dataclass(frozen=True)
+class Equations:
+    """Least squares of shifted columns over some images: everything a loss or solution needs."""
+
+    gram: Tensor  # (c, c)
+    bias_products: Tensor  # (c,), of the columns with the bias column
+    target_products: Tensor  # (c, H)
+    images: int
+    shift: Tensor  # (c,)
+    bias: Tensor  # (n * n,), the bias column of one image
+    targets: Targets
+
+    @property
+    def bias_square(self) -> Tensor:
+        """Squared norm of the bias column over the images."""
+        return self.images * self.bias.square().sum()
+
+    @property
+    def bias_target(self) -> Tensor:
+        """Products of the bias column with the targets over the images, (H,)."""
+        return self.images * (self.bias @ self.targets.maps)
+
+    def losses(self, readouts: Readouts) -> Tensor:
+        """Mean squared errors per image and pixel at the loss's resolution, (H,)."""
+        weights, bias = readouts.weights, readouts.bias
+        square = (weights * (self.gram @ weights)).sum(0)
+        square += 2 * bias * (self.bias_products @ weights) + bias.square() * self.bias_square
+        cross = (self.target_products * weights).sum(0) + bias * self.bias_target
+        target = self.images * self.targets.maps.square().sum(0)
+        residual = (square - 2 * cross + target) / self.images
+        return (residual + self.targets.unreachable) / self.targets.pixels
+
+    def path(self, strengths: Iterable[float]) -> Iterator[tuple[float, Readouts]]:
+        """The strength used and the solution for every ridge strength asked for.
+
+        The strength multiplies each column's variance; the bias is not penalised. Where rounding
+        has left the equations unsolvable the strength is raised tenfold until they are not.
+        """
+        matrix = self.gram.clone()
+        matrix.addr_(self.bias_products, self.bias_products / -self.bias_square)
+        variance = matrix.diagonal().clone()
+        square = self.gram.diagonal() + self.shift.square() * self.bias_square
+        alive = variance > CONSTANT_SHARE * square
+        scale = torch.where(alive, variance.clamp(min=0).rsqrt(), 0.0)
+        matrix.mul_(scale[:, None]).mul_(scale)
+        mean_target = self.bias_target / self.bias_square
+        centred = self.target_products - self.bias_products[:, None] * mean_target
+        for asked in strengths:
+            strength, factor = _factor(matrix, asked)
+            weights = scale[:, None] * torch.cholesky_solve(scale[:, None] * centred, factor)
+            bias = mean_target - (self.bias_products @ weights) / self.bias_square
+            yield strength, Readouts(weights, bias)
+
+
+def _factor(matrix: Tensor, strength: float) -> tuple[float, Tensor]:
+    """Cholesky factor of a correlation matrix (modified) with the first strength that allows it."""
+    while np.isfinite(strength):
+        matrix.diagonal().fill_(1.0 + strength)  # also of dead columns: their weights are zero
+        factor, failed = torch.linalg.cholesky_ex(matrix)
+        if not failed:
+            return strength, factor
+        strength *= 10.0
+    raise UserError("the equations have no solution: a feature is not finite")
+
+
+def equations(gram: Gram, parts: list[Sums], targets: Targets, index: Tensor | None) -> Equations:
+    """The equations over the images of `parts`, of the columns `index` (None: all).
+
+    The matrix is the Gram's own where that is possible: it is not to be changed.
+    """
+    columns, shift = gram.columns, gram.shift
+    assert shift is not None
+    images = sum(part.images for part in parts)
+    maps = torch.stack([part.maps for part in parts]).sum(0)  # (C, 28, 28)
+    matrix = _total([part.gram for part in parts], index)
+    sums = columns.of(maps[:, None])[:, 0]  # (c, n * n)
+    shift = shift.double()
+    if index is not None:
+        sums, shift = sums[index], shift[index]
+    bias = columns.bias
+    return Equations(
+        matrix,
+        sums @ bias - images * shift * bias.square().sum(),
+        sums @ targets.maps - images * shift[:, None] * (bias @ targets.maps),
+        images,
+        shift,
+        bias,
+        targets,
+    )
+
+
+def _total(grams: list[Tensor], index: Tensor | None) -> Tensor:
+    parts = grams if index is None else [gram[index][:, index] for gram in grams]
+    return parts[0] if len(parts) == 1 else parts[0] + parts[1]
+
+
+@dataclass(frozen=True)
+class Solution:
+    """The heads of one shape and set of levels, solved."""
+
+    kernels: Tensor  # (H, channels, k, k) float64
+    biases: Tensor  # (H,)
+    ridge: Tensor  # (H,), the strength chosen for each
+    chosen_loss: Tensor  # (H,), on the held-out images when it was chosen
+    train_loss: Tensor  # (H,), on all training images
+
+
+def solve(gram: Gram, targets: Targets, index: Tensor | None = None) -> Solution:
+    """Choose each head's ridge on the held-out part, then solve on all images with it."""
+    fit = equations(gram, [gram.fit], targets, index)
+    heldout = equations(gram, [gram.heldout], targets, index)
+    ridge, best = choose_ridge(fit, heldout)
+    del fit, heldout
+    whole = equations(gram, [gram.fit, gram.heldout], targets, index)
+    weights, bias = torch.zeros_like(whole.target_products), torch.zeros_like(best)
+    chosen = ridge.clone()
+    asked = chosen.unique().tolist()
+    for wanted, (strength, readouts) in zip(asked, whole.path(asked), strict=True):
+        heads = chosen == wanted
+        ridge[heads] = strength
+        weights[:, heads], bias[heads] = readouts.weights[:, heads], readouts.bias[heads]
+    losses = whole.losses(Readouts(weights, bias))
+    kernel_size = gram.columns.kernel_size
+    kernels = weights.T.unflatten(1, (-1, kernel_size, kernel_size))
+    return Solution(kernels, bias - whole.shift @ weights, ridge, best, losses)
+
+
+def choose_ridge(fit: Equations, heldout: Equations) -> tuple[Tensor, Tensor]:
+    """For every head the strength with the lowest held-out loss, and that loss, (H,) each."""
+    best = torch.full_like(fit.bias_target, torch.inf)
+    ridge = torch.full_like(best, STRENGTHS[-1])
+    for strength, readouts in fit.path(STRENGTHS):
+        losses = heldout.losses(readouts)
+        better = losses < best
+        best, ridge = torch.where(better, losses, best), torch.where(better, strength, ridge)
+    return ridge, best

@@ -1,0 +1,97 @@
+"""Which Gram matrices serve a list of heads, and what each costs."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+
+import torch
+
+from data.errors import UserError
+from probe.batches import free_memory
+from probe.estimate import clock, flops_per_second, scaled
+from probe.gram import gram_bytes, gram_flops
+from probe.heads import HeadSpec
+from probe.plan import Run
+from probe.ridge import STRENGTHS
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Heads of depth 1 that share a Gram matrix, that of the largest of their sets of levels."""
+
+    levels: tuple[str, ...]
+    kernel_size: int
+    probe_padding: int
+    channels: int  # of all levels together
+
+    @classmethod
+    def of(cls, spec: HeadSpec, channels: dict[str, int]) -> Shape:
+        """The smallest that holds a head; `channels` are those of every level of the cache."""
+        count = sum(channels[level] for level in spec.levels)
+        return cls(spec.levels, spec.kernel_size, spec.probe_padding, count)
+
+    def holds(self, spec: HeadSpec) -> bool:
+        """Whether the columns of a head are among this matrix's."""
+        same = (spec.kernel_size, spec.probe_padding) == (self.kernel_size, self.probe_padding)
+        return same and set(spec.levels) <= set(self.levels)
+
+    @property
+    def columns(self) -> int:
+        """Unknowns of a head without its bias."""
+        return self.channels * self.kernel_size**2
+
+    @property
+    def bytes(self) -> int:
+        """Memory to accumulate and solve."""
+        return gram_bytes(self.channels, self.kernel_size, self.probe_padding)
+
+    def flops(self, images: int) -> float:
+        """Floating-point operations of the products."""
+        return images * gram_flops(self.channels, self.kernel_size, self.probe_padding)
+
+    def seconds(self, images: int, solutions: int, device: torch.device) -> float:
+        """Expected time of the products (float32) and the factorisations (float64)."""
+        factors = 2 * len(STRENGTHS) * solutions * self.columns**3 / 3
+        return self.flops(images) / flops_per_second(torch.float32, device) + (
+            factors / flops_per_second(torch.float64, device)
+        )
+
+    def cost(self, images: int, solutions: int, device: torch.device) -> str:
+        """What it takes, for the log."""
+        return (
+            f"kernel size {self.kernel_size} over {'+'.join(self.levels)}: {self.columns} columns, "
+            f"{scaled(self.bytes)}B of memory, {scaled(self.flops(images))}FLOP, about "
+            f"{clock(self.seconds(images, solutions, device))}"
+        )
+
+
+def find_shapes(
+    heads: list[HeadSpec], run: Run, device: torch.device, *, leave_out: bool
+) -> list[Shape]:
+    """The matrices that serve all heads, the largest first; none is a part of another.
+
+    Heads whose matrix does not fit into the free memory are left out with a line on stderr, or
+    are a `UserError`.
+    """
+    channels = run.cache.levels
+    free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else free_memory()
+    largest = sorted(heads, key=lambda spec: -Shape.of(spec, channels).bytes)
+    shapes: list[Shape] = []
+    refused: set[Shape] = set()
+    for spec in largest:
+        shape = Shape.of(spec, channels)
+        if any(other.holds(spec) for other in shapes) or shape in refused:
+            continue
+        if shape.bytes <= free:
+            shapes.append(shape)
+            continue
+        reason = (
+            f"{run.name}: {shape.cost(len(run.cache.rows('train')), 1, device)}, and "
+            f"{scaled(free)}B are free: read fewer --levels, or use a --device with more memory"
+        )
+        if not leave_out:
+            raise UserError(reason)
+        print(f"left out: {reason}", file=sys.stderr, flush=True)
+        refused.add(shape)
+    return shapes

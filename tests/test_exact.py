@@ -1,0 +1,225 @@
+"""Exact readouts are the least-squares solution of the loss at full resolution."""
+
+import numpy as np
+import pytest
+import scipy.linalg
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.nn import functional
+
+from data.protocols import PROTOCOLS, exactly_solved
+from data.targets import PATTERNS
+from probe.bank import Entry
+from probe.exact import nested
+from probe.fit import Split
+from probe.gram import TILE, Columns, Gram, gram_bytes, sub_columns
+from probe.heads import HeadSpec
+from probe.ridge import Readouts, Targets, choose_ridge, equations, solve
+
+CPU = torch.device("cpu")
+PAPER = exactly_solved(PROTOCOLS["paper"]).training
+
+
+def images(count: int, channels: int) -> torch.Tensor:
+    """Features like a ReLU's, with position in two channels: (count, channels, 28, 28) float32."""
+    generator = np.random.default_rng(count + 10 * channels)
+    maps = generator.standard_normal((count, channels, 28, 28))
+    maps[:, 0] += np.linspace(0, 3, 28)
+    maps[:, -1] += np.linspace(2, 0, 28)[:, None]
+    return torch.from_numpy(np.maximum(maps + 1, 0).astype(np.float16)).float()
+
+
+def filled(features: torch.Tensor, columns: Columns, heldout: int) -> Gram:
+    """The last `heldout` images in the held-out part, the others in the one to fit on."""
+    gram = Gram(features.shape[1], columns)
+    fit = len(features) - heldout
+    for part, sums in ((features[:fit], gram.fit), (features[fit:], gram.heldout)):
+        if len(part):
+            gram.add(part.transpose(0, 1).flatten(1).contiguous(), sums)
+    gram.mirror()
+    return gram
+
+
+def full_resolution(maps: torch.Tensor, resolution: int | None) -> torch.Tensor:
+    """Outputs (N, H, n, n) as the loss sees them, by PyTorch's own upsampling."""
+    if resolution is None:
+        return maps
+    return functional.interpolate(maps, (resolution, resolution), mode="bilinear")
+
+
+def design_matrix(
+    features: torch.Tensor, kernel_size: int, padding: int, resolution: int | None
+) -> np.ndarray:
+    """One column per weight, in the order of `nn.Conv2d`, and the bias: float64 at full size."""
+    channels = features.shape[1]
+    weights = channels * kernel_size**2
+    basis = torch.eye(weights).double().view(weights, channels, kernel_size, kernel_size)
+    outputs = functional.conv2d(features.double(), basis, padding=padding)
+    outputs = torch.cat([outputs, torch.ones_like(outputs[:, :1])], dim=1)
+    return full_resolution(outputs, resolution).transpose(0, 1).flatten(1).T.numpy()
+
+
+def entries(kernel_size: int, padding: int, patterns=("H", "HS")) -> list[Entry]:
+    specs = [HeadSpec(("f1",), kernel_size, 1, padding, pattern) for pattern in patterns]
+    return [Entry(spec, 0.0, control) for spec in specs for control in (False, True)]
+
+
+@pytest.mark.parametrize("padding", [0, 1, 2, 3])
+@pytest.mark.parametrize(("kernel_size", "channels"), [(1, 5), (3, 3), (5, 2), (7, 1)])
+def test_solution_is_that_of_lstsq_at_full_resolution(kernel_size, channels, padding):
+    features = images(2, channels)
+    columns = Columns(kernel_size, padding, PAPER.resolution, CPU)
+    gram = filled(features, columns, heldout=0)
+    maps = np.stack([entry.target(PAPER) for entry in entries(kernel_size, padding)])
+    fit = equations(gram, [gram.fit], Targets.of(maps, columns), None)
+    ((strength, readouts),) = fit.path([1e-14])
+    assert strength == 1e-14
+    matrix = design_matrix(features, kernel_size, padding, PAPER.resolution)
+    wanted = np.tile(maps.reshape(len(maps), -1), len(features)).T
+    solution, squares, rank, _ = scipy.linalg.lstsq(matrix, wanted, lapack_driver="gelsy")
+    assert rank == matrix.shape[1]
+    bias = (readouts.bias - fit.shift @ readouts.weights).numpy()
+    ours = np.concatenate([readouts.weights.numpy(), bias[None]])
+    np.testing.assert_allclose(ours, solution, atol=1e-6 * np.abs(solution).max())
+    losses = np.square(matrix @ solution - wanted).mean(0)
+    np.testing.assert_allclose(fit.losses(readouts), losses, rtol=1e-6)
+
+
+def test_loss_at_the_heads_own_resolution():
+    recipe = exactly_solved(PROTOCOLS["reproduction"]).training
+    features = images(4, 3)
+    columns = Columns(3, 0, recipe.resolution, CPU)
+    gram = filled(features, columns, heldout=0)
+    maps = np.stack([entry.target(recipe) for entry in entries(3, 0)])
+    fit = equations(gram, [gram.fit], Targets.of(maps, columns), None)
+    ((_, readouts),) = fit.path([1e-14])
+    matrix = design_matrix(features, 3, 0, None)
+    wanted = np.tile(maps.reshape(len(maps), -1), len(features)).T
+    solution = scipy.linalg.lstsq(matrix, wanted)[0]
+    np.testing.assert_allclose(readouts.weights, solution[:-1], atol=1e-6 * np.abs(solution).max())
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    kernel_size=st.sampled_from([1, 3, 5, 7]),
+    padding=st.integers(0, 3),
+    channels=st.integers(1, 4),
+    count=st.integers(1, 6),
+    seed=st.integers(0, 99),
+)
+def test_loss_of_any_weights_is_that_of_the_plain_head(kernel_size, padding, channels, count, seed):
+    generator = torch.Generator().manual_seed(seed)
+    features = torch.rand(count, channels, 28, 28, generator=generator)
+    kernel = torch.randn(1, channels, kernel_size, kernel_size, generator=generator).double()
+    offset = torch.randn(1, generator=generator).double()
+    columns = Columns(kernel_size, padding, PAPER.resolution, CPU)
+    gram = filled(features, columns, heldout=0)
+    target = entries(kernel_size, padding, ("G",))[0].target(PAPER)
+    fit = equations(gram, [gram.fit], Targets.of(target[None], columns), None)
+    weights = kernel.reshape(-1, 1)
+    ours = fit.losses(Readouts(weights, offset + fit.shift @ weights))
+    output = functional.conv2d(features.double(), kernel, offset, padding=padding)
+    error = full_resolution(output, PAPER.resolution)[:, 0] - torch.from_numpy(target)
+    np.testing.assert_allclose(ours.item(), error.square().mean().item(), rtol=1e-5)
+
+
+def test_ridge_is_the_one_that_the_held_out_images_prefer_and_all_images_solve():
+    features = images(16, 3)
+    columns = Columns(3, 1, PAPER.resolution, CPU)
+    gram = filled(features, columns, heldout=2)
+    maps = np.stack([entry.target(PAPER) for entry in entries(3, 1, PATTERNS)])
+    targets = Targets.of(maps, columns)
+    solution = solve(gram, targets)
+    fit = equations(gram, [gram.fit], targets, None)
+    heldout = equations(gram, [gram.heldout], targets, None)
+    _, best = choose_ridge(fit, heldout)
+    path = dict(fit.path(solution.ridge.tolist()))
+    for head, strength in enumerate(solution.ridge.tolist()):
+        # The loss of the chosen strength, by a plain forward pass over the held-out images.
+        weights = path[strength].weights[:, head]
+        bias = path[strength].bias[head] - fit.shift @ weights
+        kernel = weights.view(1, 3, 3, 3)
+        output = functional.conv2d(features[14:].double(), kernel, bias[None], padding=1)
+        error = full_resolution(output, 224)[:, 0] - torch.from_numpy(maps[head])
+        np.testing.assert_allclose(best[head], error.square().mean(), rtol=1e-6)
+        for other in (1e-7, 1e-3, 1.0):
+            ((_, readouts),) = fit.path([other])
+            assert best[head] <= heldout.losses(readouts)[head] * (1 + 1e-9)
+    # All 16 images solve: a ridge regression written out with columns scaled by hand.
+    matrix = design_matrix(features, 3, 1, 224)[:, :-1]
+    ones = design_matrix(features, 3, 1, 224)[:, -1:]
+    centred = matrix - ones @ (ones.T @ matrix) / (ones.T @ ones)
+    scale = np.linalg.norm(centred, axis=0)
+    wanted = np.tile(maps[0].ravel(), 16)[:, None]
+    wanted = wanted - ones @ (ones.T @ wanted) / (ones.T @ ones)
+    correlation = (centred / scale).T @ (centred / scale)
+    strength = solution.ridge[0].item()
+    alone = np.linalg.solve(
+        correlation + strength * np.eye(len(scale)), (centred / scale).T @ wanted
+    )
+    expected = (alone[:, 0] / scale).reshape(3, 3, 3)
+    np.testing.assert_allclose(solution.kernels[0], expected, atol=1e-6 * np.abs(expected).max())
+
+
+def test_constant_and_repeated_channels_do_no_harm():
+    features = images(16, 4)
+    features[:, 1] = 0.0
+    features[:, 2] = features[:, 0]
+    features[:, 3] = 7.0
+    maps = entries(1, 0, ("H",))[0].target(PAPER)[None]
+    columns = Columns(1, 0, PAPER.resolution, CPU)
+    solution = solve(filled(features, columns, heldout=2), Targets.of(maps, columns))
+    alone = solve(filled(features[:, :1], columns, heldout=2), Targets.of(maps, columns))
+    assert solution.kernels[0, 1].item() == solution.kernels[0, 3].item() == 0.0
+    np.testing.assert_allclose(solution.train_loss, alone.train_loss, rtol=1e-4)
+
+
+def test_sub_matrix_of_some_levels_is_their_own():
+    levels = {"f1": 2, "f2": 3, "f3": 2}
+    features = images(16, 7)
+    columns = Columns(3, 0, PAPER.resolution, CPU)
+    maps = np.stack([entry.target(PAPER) for entry in entries(3, 0)])
+    targets = Targets.of(maps, columns)
+    index = sub_columns(levels, ("f1", "f3"), columns)
+    part = solve(filled(features, columns, heldout=2), targets, index)
+    alone = solve(filled(features[:, [0, 1, 5, 6]], columns, heldout=2), targets)
+    np.testing.assert_allclose(part.kernels, alone.kernels, rtol=1e-5, atol=1e-9)
+    assert sub_columns(levels, ("f1", "f2", "f3"), columns) is None
+
+
+def test_tiles_above_the_diagonal_are_filled():
+    channels = TILE // 9 + 20
+    columns = Columns(3, 0, PAPER.resolution, CPU)
+    gram = filled(torch.rand(2, channels, 28, 28), columns, heldout=1)
+    assert len(gram.fit.gram) > TILE
+    torch.testing.assert_close(gram.fit.gram, gram.fit.gram.T, rtol=1e-6, atol=1e-6)
+    assert gram_bytes(channels, 3, 0) > 2 * gram.fit.gram.nbytes
+
+
+@given(count=st.integers(8, 300), stops=st.sets(st.integers(2, 299)))
+def test_counts_are_nested_and_complete(count, stops):
+    rows = np.arange(count)
+    split = Split(rows[rows % 8 != 7], rows[rows % 8 == 7])
+    counts = (*sorted(n for n in stops if n < count), count)
+    parts = nested(split, counts)
+    taken = [0, 0]
+    for n, (fit, heldout) in zip(counts, parts, strict=True):
+        taken = [taken[0] + len(fit), taken[1] + len(heldout)]
+        assert sum(taken) == n
+        assert min(taken) >= 1
+    assert sorted(np.concatenate([fit for fit, _ in parts])) == split.train.tolist()
+    assert sorted(np.concatenate([held for _, held in parts])) == split.heldout.tolist()
+
+
+def test_control_target_is_the_pattern_scattered():
+    for pattern in PATTERNS:
+        plain, control = (
+            Entry(HeadSpec(("f1",), 1, 1, 0, pattern), 0.0, flag) for flag in (False, True)
+        )
+        recipe = exactly_solved(PROTOCOLS["reproduction"]).training
+        cells, scattered = plain.target(recipe), control.target(recipe)
+        assert not np.array_equal(cells, scattered)
+        np.testing.assert_array_equal(np.sort(cells.ravel()), np.sort(scattered.ravel()))
+        np.testing.assert_array_equal(scattered, control.target(recipe))
+        assert control.target(PAPER).shape == (224, 224)
