@@ -135,7 +135,7 @@ def find_protocol(name: str) -> Protocol:
 
 
 def without_sigmoid(protocol: Protocol) -> Protocol:
-    """A protocol whose heads of depth 1 are linear: their optimum is what `exactly_solved` finds."""
+    """A protocol whose heads of depth 1 are linear: `exactly_solved` has their optimum."""
     training = replace(protocol.training, sigmoid=False)
     return replace(protocol, name=f"{protocol.name}-linear", training=training)
 

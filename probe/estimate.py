@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 
 import torch
@@ -31,6 +32,7 @@ def estimate(
     )
 
 
+@functools.cache
 def flops_per_second(dtype: torch.dtype, device: torch.device, size: int = 1024) -> float:
     """Measured speed of matrix products."""
     matrix = torch.ones(size, size, dtype=dtype, device=device)

@@ -142,10 +142,11 @@ def _accumulate(gram: Gram, work: Pass, split: Split, counts: tuple[int, ...]) -
                 for part, features in work.batches.batches(windows, BATCH):
                     gram.add(features, sums)
                     left -= len(part)
+                    yield from [0] * (len(part) - 1)
                     yield 0 if left else count
 
     description = f"{work.run.name}: summing"
-    done = progress(steps(), total=counts[-1], description=description, unit="images", step=BATCH)
+    done = progress(steps(), total=counts[-1], description=description, unit="images")
     yield from (count for count in done if count)
 
 
