@@ -122,9 +122,7 @@ class FeatureCache:
         inside = rows[positions] - shard * SHARD_IMAGES
         offset = int(self._index.offsets[shard, list(self.levels).index(level)])
         if offset == COMPRESSED:
-            with open_hdf5(path) as file:
-                for row, position in zip(inside, positions, strict=True):
-                    file[level].read_direct(out[position], np.s_[row])
+            _read_compressed(path, level, inside, [out[position] for position in positions])
             return
         with open(path, "rb", buffering=0) as file:
             runs = np.split(np.arange(len(inside)), np.flatnonzero(np.diff(inside) != 1) + 1)
@@ -146,6 +144,20 @@ class FeatureCache:
                 raise UserError(
                     f"{path} is {state}: run the same extract-features again, it repairs the cache"
                 )
+
+
+def _read_compressed(
+    path: Path, level: str, rows: NDArray[np.int64], targets: list[NDArray[np.float16]]
+) -> None:
+    """Fill each of `targets` with the image of its row in the shard."""
+    try:
+        with open_hdf5(path) as file:
+            for row, target in zip(rows, targets, strict=True):
+                file[level].read_direct(target, np.s_[row])
+    except (OSError, KeyError, RuntimeError) as error:
+        raise UserError(
+            f"{path} cannot be read ({error}): run extract-features --verify {path.parent}"
+        ) from error
 
 
 def _read_into(descriptor: int, targets: list[NDArray[np.float16]], start: int, path: Path) -> None:

@@ -59,7 +59,7 @@ def check_space(job: Job, shards: Sequence[int], *, freed: int = 0) -> None:
     needed, free = job.bytes_of(shards), shutil.disk_usage(job.folder).free + freed
     if needed > free:
         raise UserError(
-            f"{job.folder} needs {needed / 1e9:.2f} GB more and its disk has {free / 1e9:.2f} GB "
+            f"{job.folder} needs {needed / 1e9:.3g} GB more and its disk has {free / 1e9:.3g} GB "
             "free: free some, give another --cache-dir, or take fewer images (--limit)"
         )
 

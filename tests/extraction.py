@@ -28,10 +28,11 @@ def make_photos(folder: Path, train: int = TRAIN, test: int = TEST) -> Path:
 
 
 def small_config(photos: Path, cache_dir: Path, **changes: Any) -> ExtractConfig:
-    """VGG11 at 32 pixels in fp32: a few seconds for all images."""
+    """Two narrow layers of a SqueezeNet at 32 pixels: a second for all images, 12 MB."""
     settings: dict[str, Any] = {
-        "backbone": "vgg11",
+        "backbone": "squeezenet1_1",
         "weights": "random",
+        "taps": "features.3.squeeze,features.6.squeeze",
         "train": photos / "train",
         "test": photos / "test",
         "cache_dir": cache_dir,
