@@ -11,7 +11,7 @@ from data.errors import UserError
 from data.protocols import PROTOCOLS
 from extract.align import LevelExtractor, align
 from extract.backbones import Backbone, load_backbone, wrap_module
-from extract.padding import PADDINGS
+from extract.config import PADDINGS
 
 PAPER = PROTOCOLS["paper"].features
 MODES = ("reflect", "replicate", "circular")
