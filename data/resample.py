@@ -26,13 +26,15 @@ def bilinear_maps(maps: NDArray[np.float32], target: int) -> NDArray[np.float32]
     """Maps (..., n, n) float32 at (..., target, target), align_corners=False.
 
     The same as two products with `bilinear_matrix`, in a few passes over memory and without
-    BLAS, whose threads would fight the threads that call this.
+    BLAS, whose threads would fight the threads that call this. A constant map stays exactly
+    constant, so its SPC stays undefined.
     """
     low, high, weight = _neighbours(maps.shape[-1], target, False)
     weight = weight.astype(maps.dtype)
-    maps = maps[..., low] * (1 - weight) + maps[..., high] * weight
-    weight = weight[:, None]
-    return maps[..., low, :] * (1 - weight) + maps[..., high, :] * weight
+    left = maps[..., low]
+    maps = left + (maps[..., high] - left) * weight
+    above = maps[..., low, :]
+    return above + (maps[..., high, :] - above) * weight[:, None]
 
 
 def _neighbours(

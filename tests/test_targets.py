@@ -53,3 +53,9 @@ def test_upsampling_maps_is_pytorchs(source, target):
     maps = torch.rand(2, 3, source, source)
     expected = torch.nn.functional.interpolate(maps, (target, target), mode="bilinear")
     np.testing.assert_allclose(bilinear_maps(maps.numpy(), target), expected, atol=1e-5)
+
+
+@given(value=st.floats(-1e3, 1e3, width=32), source=st.integers(1, 30))
+def test_a_constant_map_stays_constant(value, source):
+    maps = bilinear_maps(np.full((1, source, source), value, np.float32), 224)
+    assert (maps == np.float32(value)).all()
