@@ -78,7 +78,8 @@ def decode_image(data: bytes, size: int) -> NDArray[np.uint8]:
 
     The resize is bilinear with antialiasing and does not keep the aspect ratio: PIL's own, and so
     what torchvision's `Resize((size, size))` gives for PIL images. Several frames or pages: the
-    first. Transparency is dropped, as `convert("RGB")` does. Colour profiles are not applied.
+    first. Transparency is dropped, not painted over a background, as `convert("RGB")` and so
+    torchvision's `ImageFolder` do. Colour profiles are not applied.
 
     Raises `DecodingError` with the reason for anything that cannot be decoded: damaged, in no
     format of `FORMATS`, below `MIN_SIDE` pixels a side or above `MAX_PIXELS` in all (found from
@@ -96,10 +97,10 @@ def decode_image(data: bytes, size: int) -> NDArray[np.uint8]:
     except DecodingError:
         raise
     except UnidentifiedImageError:  # its message holds a memory address
-        raise DecodingError("not an image, or in a format that cannot be read") from None
+        raise DecodingError("damaged, not an image, or in a format that cannot be read") from None
     except Exception as error:  # damaged files make PIL raise errors of every kind
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise DecodingError(reason) from None
+        raise DecodingError(f"cannot be decoded: {reason}") from None
 
 
 def _available_formats() -> list[str]:
