@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from data.samples import sample_image
+from data.samples import _fallen_leaves, sample_image
 from data.stream import Stream
 from data.targets import position_map
 
@@ -132,3 +132,16 @@ def test_order_is_a_permutation() -> None:
 def test_streams_of_other_keys_differ() -> None:
     first, second = Stream(0, 1).words(8), Stream(0, 2).words(8)
     assert not set(first.tolist()) & set(second.tolist())
+
+
+def test_leaves_fall_as_far_out_as_they_reach_in() -> None:
+    # Or the border would see fewer of them than the middle.
+    leaves = _fallen_leaves(Stream(6), 224)
+    determinant = leaves.a * leaves.c - leaves.b**2
+    reach = np.sqrt(np.maximum(leaves.a, leaves.c) / determinant)
+    for smallest in (1.0, 2.0, 4.0, 8.0):  # octaves of enough leaves to fill their square
+        octave = (leaves.radius >= smallest) & (leaves.radius <= 2.0 * smallest)
+        assert octave.sum() > 100
+        for centres in (leaves.x[octave], leaves.y[octave]):
+            assert -centres.min() > 0.85 * reach[octave].max()
+            assert centres.max() - 224 > 0.85 * reach[octave].max()
