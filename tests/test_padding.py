@@ -1,4 +1,3 @@
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -13,16 +12,10 @@ from extract.align import LevelExtractor, align
 from extract.backbones import Backbone, load_backbone, wrap_module
 from extract.config import PADDINGS
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 PAPER = PROTOCOLS["paper"].features
 MODES = ("reflect", "replicate", "circular")
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def padded(name: str, padding: str, **options: Any) -> Backbone:
