@@ -29,12 +29,13 @@ def bilinear_maps(maps: NDArray[np.float32], target: int) -> NDArray[np.float32]
     BLAS, whose threads would fight the threads that call this. A constant map stays exactly
     constant, so its SPC stays undefined.
     """
-    low, high, weight = _neighbours(maps.shape[-1], target, False)
-    weight = weight.astype(maps.dtype)
+    low, high, share = _neighbours(maps.shape[-1], target, False)
+    weight = share.astype(np.float32)
     left = maps[..., low]
-    maps = left + (maps[..., high] - left) * weight
-    above = maps[..., low, :]
-    return above + (maps[..., high, :] - above) * weight[:, None]
+    wide: NDArray[np.float32] = left + (maps[..., high] - left) * weight
+    above = wide[..., low, :]
+    tall: NDArray[np.float32] = above + (wide[..., high, :] - above) * weight[:, None]
+    return tall
 
 
 def _neighbours(

@@ -43,4 +43,4 @@ def score_maps(
             spc.append(spearman_torch(on_device, torch.from_numpy(ranks).to(device)).cpu().numpy())
         mae.append(mean_absolute_error(maps, target))
         error += np.square(maps - target).sum(0)
-    return MapScores(np.concatenate(spc), np.concatenate(mae), error / len(outputs))
+    return MapScores(np.concatenate(spc), np.concatenate(mae), error / np.float32(len(outputs)))
