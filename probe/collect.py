@@ -110,7 +110,7 @@ def _score(
     }
     tasks = [(index, images) for index in chosen for images in outputs]
     # Threads: NumPy sorts without holding the interpreter lock, and nothing is copied.
-    parallel = joblib.Parallel(n_jobs=num_workers or joblib.cpu_count(), prefer="threads")
+    parallel = joblib.Parallel(n_jobs=num_workers or joblib.cpu_count(), require="sharedmem")
     scores = parallel(
         joblib.delayed(score_maps)(
             outputs[images][index], bank.entries[index].target(run.recipe), str(batches.device)

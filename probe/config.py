@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from data.command import setting
+from data.parallel import BACKENDS
 from data.protocols import PROTOCOLS
 from data.targets import PATTERNS
 
@@ -69,5 +70,8 @@ class ProbeConfig:
         "auto",
         choices=("auto", "none", "ram", "gpu"),
     )
-    num_workers: int = setting("Processes that score; 0 uses every core.", 0)
+    num_workers: int = setting("Threads that score; 0 uses every core.", 0)
+    jobs: int = setting("Caches trained from at a time on this machine (loky).", 1)
+    backend: str = setting("joblib backend of the caches.", "loky", choices=BACKENDS)
+    scheduler: str | None = setting("Address of the Dask scheduler, tcp://HOST:PORT.", None)
     overwrite: bool = setting("Train again what the results folder holds already.", False)

@@ -16,6 +16,7 @@ from torch import nn
 
 from data.device import find_device, has_fast_bfloat16
 from data.errors import UserError
+from data.parallel import run_tasks
 from data.protocols import TrainingRecipe
 from probe import results
 from probe.bank import Bank, Entry
@@ -44,8 +45,11 @@ def train_probes(config: ProbeConfig) -> Path:
     dtype = torch.float32 if exact else compute_dtype(config.precision, device)
     for run in runs:
         _check_settings(folder / run.name, _settings(run, dtype), config.overwrite)
-    for run in runs:
-        _train_run(run, config, folder / run.name, device, dtype)
+    tasks = [(run, config, folder / run.name, device, dtype) for run in runs]
+    for _ in run_tasks(
+        _train_run, tasks, jobs=config.jobs, backend=config.backend, scheduler=config.scheduler
+    ):
+        pass
     return results.write_all_scores(folder)
 
 

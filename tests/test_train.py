@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from probe.fit import split_rows
 from probe.results import SCORE_COLUMNS, read_head
 from probe.train import load_head, train_probes
 
+COMMAND = "from probe.cli import main; main()"
 QUICK = {"epochs": 3, "batch_size": 8, "precision": "fp32"}
 
 
@@ -161,6 +163,31 @@ def test_saved_head_scores_what_the_table_says(folder: Path):
     error = (maps[:, 0].double() - torch.from_numpy(position_map("H"))).abs().mean().item()
     scores = pd.read_csv(path).query("head == @name and images == 'test'")
     assert scores["mae"].item() == pytest.approx(error, abs=1e-5)
+
+
+def test_caches_in_parallel_give_the_same_scores(folder: Path):
+    make_cache(folder / "features", padding="none")
+    one = train_probes(grid(folder))
+    two = train_probes(grid(folder, jobs=2, results_dir=folder / "parallel"))
+    assert one.read_bytes() == two.read_bytes()
+
+
+def test_killed_sweep_resumes_to_the_same_scores(folder: Path):
+    whole = train_probes(grid(folder, epochs=40, results_dir=folder / "whole")).read_bytes()
+    options = ["--cache-dir", f"{folder}/features", "--results-dir", f"{folder}/results"]
+    options += ["--levels", "all", "--levels", "f1", "--pattern", "H", "--pattern", "G"]
+    options += ["--epochs", "40", "--batch-size", "8", "--precision", "fp32"]
+    process = subprocess.Popen([sys.executable, "-c", COMMAND, *options], stderr=subprocess.PIPE)
+    checkpoint = folder / "results" / "vgg16-random-zeros" / "checkpoint.pt"
+    deadline = time.monotonic() + 120
+    while not checkpoint.exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.005)
+    process.kill()
+    process.communicate()
+    assert not (folder / "results" / "scores.csv").exists(), "killed too late to test anything"
+    assert checkpoint.exists()
+    assert subprocess.run([sys.executable, "-c", COMMAND, *options]).returncode == 0
+    assert (folder / "results" / "scores.csv").read_bytes() == whole
 
 
 def test_other_settings_are_refused_with_the_difference(folder: Path):
