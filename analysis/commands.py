@@ -12,7 +12,7 @@ import pandas as pd
 
 from analysis.conditions import PIXELS
 from analysis.results import IMAGE_SETS, Results
-from data.protocols import PROTOCOLS
+from data.protocols import PROTOCOLS, protocol_options
 
 _SAMPLE_COUNT = 256  # embedded training images
 _DEFAULT_RESULTS, _DEFAULT_CACHES = Path("results"), Path("features")
@@ -85,10 +85,12 @@ def train_command(known: Situation) -> str:
     words = ["train-probes", "--sweep"]
     settings = known.settings or {}
     recipe = settings.get("protocol", {})
-    if known.protocol != settings.get("cache", {}).get("protocol", "paper"):
-        words += ["--protocol", known.protocol]
-    if known.protocol in PROTOCOLS:
-        usual = PROTOCOLS[known.protocol].training
+    protocol, options = protocol_options(known.protocol)
+    words += options
+    if protocol != settings.get("cache", {}).get("protocol", "paper"):
+        words += ["--protocol", protocol]
+    if protocol in PROTOCOLS and "--solver" not in options:
+        usual = PROTOCOLS[protocol].training
         for name, option in (("epochs", "--epochs"), ("batch_size", "--batch-size")):
             if name in recipe and recipe[name] != getattr(usual, name):
                 words += [option, str(recipe[name])]

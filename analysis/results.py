@@ -93,6 +93,14 @@ _SCORE_KINDS = {
     "run": _TEXT,
     "head": _TEXT,
 }
+# Columns that are empty where they are not defined, and that older results lack.
+_OPTIONAL_KINDS = {
+    "r2": _LOSS,
+    "control_spc": _SPC,
+    "selectivity": _LOSS,
+    "optimum_gap": _LOSS,
+    "ridge": _LOSS,
+}
 _IMAGE_SCORE_KINDS = {
     "head": _TEXT,
     "images": _among(*IMAGE_SETS),
@@ -109,7 +117,8 @@ def read_results(folder: Path | str) -> Results:
     path = folder / SCORES
     if not path.exists():
         raise UserError(f"no scores in {folder} (there is no {path}): run train-probes first")
-    scores = _read_csv(path, _SCORE_KINDS, key=["run", "head", "images"])
+    key = ["run", "head", "images"]
+    scores = _read_csv(path, _SCORE_KINDS, key=key, optional=_OPTIONAL_KINDS)
     if scores.empty:
         raise UserError(f"{path} has no row: run train-probes again")
     runs, image_scores, losses = {}, [], []
@@ -139,7 +148,13 @@ def _of_runs(tables: list[pd.DataFrame], runs: Iterable[str]) -> pd.DataFrame:
     return pd.concat([table.assign(run=run) for run, table in pairs], ignore_index=True)
 
 
-def _read_csv(path: Path, columns: dict[str, _Kind], *, key: list[str]) -> pd.DataFrame:
+def _read_csv(
+    path: Path,
+    columns: dict[str, _Kind],
+    *,
+    key: list[str],
+    optional: dict[str, _Kind] | None = None,
+) -> pd.DataFrame:
     try:
         text = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
     except FileNotFoundError:
@@ -154,7 +169,9 @@ def _read_csv(path: Path, columns: dict[str, _Kind], *, key: list[str]) -> pd.Da
             f"{path}, row 1: no column {', '.join(missing)}; another version wrote it or it was "
             "edited: run train-probes again"
         )
-    table = pd.DataFrame({name: _convert(path, text[name], columns[name]) for name in columns})
+    kinds = {**columns, **(optional or {})}
+    text = text.assign(**{name: "" for name in optional or {} if name not in text})
+    table = pd.DataFrame({name: _convert(path, text[name], kinds[name]) for name in kinds})
     repeated = table.duplicated(key)
     if repeated.any():
         row = repeated.idxmax()

@@ -134,6 +134,16 @@ def find_protocol(name: str) -> Protocol:
     return PROTOCOLS[name]
 
 
+def protocol_options(name: str) -> tuple[str, list[str]]:
+    """The protocol behind the name of a derived one, and the options that derive it."""
+    if name == "exact":
+        return "paper", ["--solver", "exact"]
+    for ending, options in (("-exact", ["--solver", "exact"]), ("-linear", ["--linear"])):
+        if name.endswith(ending):
+            return name.removesuffix(ending), options
+    return name, []
+
+
 def without_sigmoid(protocol: Protocol) -> Protocol:
     """A protocol whose heads of depth 1 are linear: `exactly_solved` has their optimum."""
     training = replace(protocol.training, sigmoid=False)

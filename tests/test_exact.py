@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from data.protocols import PROTOCOLS, exactly_solved
+from data.protocols import PROTOCOLS, exactly_solved, protocol_options, without_sigmoid
 from data.targets import PATTERNS
 from probe.bank import Entry
 from probe.exact import nested
@@ -223,3 +223,11 @@ def test_control_target_is_the_pattern_scattered():
         np.testing.assert_array_equal(np.sort(cells.ravel()), np.sort(scattered.ravel()))
         np.testing.assert_array_equal(scattered, control.target(recipe))
         assert control.target(PAPER).shape == (224, 224)
+
+
+@pytest.mark.parametrize("name", PROTOCOLS)
+def test_names_of_derived_protocols_lead_back_to_their_options(name):
+    protocol = PROTOCOLS[name]
+    assert protocol_options(name) == (name, [])
+    assert protocol_options(exactly_solved(protocol).name) == (name, ["--solver", "exact"])
+    assert protocol_options(without_sigmoid(protocol).name) == (name, ["--linear"])
