@@ -2,34 +2,55 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import time
 
 import torch
 
+from data.protocols import TrainingRecipe
 from probe.bank import Bank
 from probe.batches import CELLS, FLOAT16_BYTES, FeatureBatches
 
 DISK_BYTES_PER_SECOND = 1e9  # a warm page cache or a fast disk; slower disks take longer
-OVER_PRODUCTS = 1.6  # a step takes this many times its large products, measured (benchmarks/)
 
 
 def estimate(
-    bank: Bank, batches: FeatureBatches, train_images: int, other_images: int, epochs: int
+    bank: Bank,
+    batches: FeatureBatches,
+    train_images: int,
+    other_images: int,
+    recipe: TrainingRecipe,
 ) -> str:
-    """One line: heads, images, epochs, bytes to read, floating-point operations, expected time."""
+    """One line: heads, images, epochs, bytes to read, floating-point operations, expected time.
+
+    The time is that of a step on made-up features, tried on a copy of the bank, times the steps.
+    """
     image_bytes = sum(batches.channels.values()) * CELLS * FLOAT16_BYTES
-    passes = epochs if batches.preload == "none" else 1
+    passes = recipe.epochs if batches.preload == "none" else 1
     read_bytes = (train_images + other_images) * image_bytes * passes
-    # Forward and weight gradient while training, forward alone while judging.
-    flops = bank.flops() * epochs * (2 * train_images + other_images)
-    rate = flops_per_second(batches.dtype, batches.device)
-    seconds = OVER_PRODUCTS * flops / rate + read_bytes / DISK_BYTES_PER_SECOND
+    # Forward and weight gradient while training, forward alone while judging: half the work.
+    flops = bank.flops() * recipe.epochs * (2 * train_images + other_images)
+    images = recipe.epochs * (train_images + other_images / 2)
+    size = min(recipe.batch_size, train_images)
+    seconds = _step_seconds(bank, batches, size) * images / size
     return (
-        f"{len(bank.entries)} heads, {train_images} training images, {epochs} epochs: "
+        f"{len(bank.entries)} heads, {train_images} training images, {recipe.epochs} epochs: "
         f"{scaled(read_bytes)}B to read (preload {batches.preload}), {scaled(flops)}FLOP, "
-        f"about {clock(seconds)}"
+        f"about {clock(seconds + read_bytes / DISK_BYTES_PER_SECOND)}"
     )
+
+
+def _step_seconds(bank: Bank, batches: FeatureBatches, size: int) -> float:
+    trial = copy.deepcopy(bank)
+    channels = sum(batches.channels.values())
+    features = torch.rand(channels, size * CELLS, device=batches.device).to(batches.dtype)
+    for _ in range(2):  # the first one warms up
+        start = time.perf_counter()
+        trial.losses(trial(features)).sum().backward()
+        if batches.device.type == "cuda":
+            torch.cuda.synchronize(batches.device)
+    return time.perf_counter() - start
 
 
 @functools.cache

@@ -119,10 +119,8 @@ def _train_pass(
     needed = len(cache.records) * sum(levels.values()) * CELLS * dtype.itemsize
     preload = resolve_preload(config.preload, needed, device)
     batches = FeatureBatches(cache, tuple(levels), dtype, device, preload)
-    _log(
-        f"{run.name}: "
-        + estimate(bank, batches, len(split.train), len(split.heldout), recipe.epochs)
-    )
+    cost = estimate(bank, batches, len(split.train), len(split.heldout), recipe)
+    _log(f"{run.name}: {cost}")
     batches.keep(np.arange(len(cache.records)))
     losses = fit(bank, batches, split, recipe, checkpoint, f"{run.name}: training")
     results.write_heads(folder, collect(run, bank, batches, losses, config.num_workers))
