@@ -81,7 +81,7 @@ def solve_heads(
     split = split_rows(rows, run.cache.rows("test"), 1 / min(HELDOUT, len(rows)))
     trained = heads_without_gap(folder.parent, run, split)
     wanted = list(dict.fromkeys([*pending, *(head.spec for head in trained)]))
-    for shape in find_shapes(wanted, run, device, leave_out=config.sweep):
+    for shape in find_shapes(wanted, run, device, leave_out=config.sweep, sharing=config.jobs):
         results.write_settings(folder, settings)
         batches = FeatureBatches(run.cache, shape.levels, torch.float32, device, "none")
         heads = [head for head in pending if shape.holds(head)]

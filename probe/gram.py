@@ -123,10 +123,10 @@ def sub_columns(levels: dict[str, int], reads: tuple[str, ...], columns: Columns
 
 
 def gram_bytes(channels: int, kernel_size: int, probe_padding: int) -> int:
-    """Memory to accumulate and solve: both parts, a copy to scale, its factor, and a batch."""
+    """Memory to accumulate and solve: both parts, their sum, that scaled, its factor; a batch."""
     count = channels * kernel_size**2
     cells = (GRID + 2 * probe_padding - kernel_size + 1) ** 2
-    return 4 * 8 * count**2 + 3 * 4 * count * IMAGES_AT_ONCE * cells
+    return 5 * 8 * count**2 + 3 * 4 * count * IMAGES_AT_ONCE * cells
 
 
 def gram_flops(channels: int, kernel_size: int, probe_padding: int) -> float:

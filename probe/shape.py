@@ -67,15 +67,16 @@ class Shape:
 
 
 def find_shapes(
-    heads: list[HeadSpec], run: Run, device: torch.device, *, leave_out: bool
+    heads: list[HeadSpec], run: Run, device: torch.device, *, leave_out: bool, sharing: int = 1
 ) -> list[Shape]:
     """The matrices that serve all heads, the largest first; none is a part of another.
 
-    Heads whose matrix does not fit into the free memory are left out with a line on stderr, or
-    are a `UserError`.
+    Heads whose matrix does not fit into the free memory, over `sharing` where so many processes
+    take from it, are left out with a line on stderr, or are a `UserError`.
     """
     channels = run.cache.levels
     free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else free_memory()
+    free //= sharing
     largest = sorted(heads, key=lambda spec: -Shape.of(spec, channels).bytes)
     shapes: list[Shape] = []
     refused: set[Shape] = set()
