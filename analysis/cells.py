@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from analysis.measured import METRICS
 from analysis.published import REPRODUCTION
 
 MISSING, UNDEFINED, NOTHING = "missing", "undefined", "–"
+# Names of the lines of a row.
+OURS, INTERVAL, DEVIATION = "ours", "95 %", "sd (seeds)"
+PUBLISHED, DIFFERENCE = "published", "difference"
 
 # mark -> what it says below the table
 MARKS = {
@@ -82,6 +87,28 @@ def published(cell: Any, metric: str, source: str) -> str:
 def difference(cell: Any, metric: str) -> str:
     """Ours minus the published value."""
     return number(getattr(cell, f"{metric}_difference"), signed=True)
+
+
+def lines(found: list[Any], source: str, *, intervals: bool = True) -> list[tuple[str, list[str]]]:
+    """What stands in one row of a table, line by line: a name, then SPC and MAE of every cell.
+
+    `found` has None for cells that nobody asked for. Lines that would say nothing are left out:
+    intervals where there are none, deviations of one seed, and the source's where it is empty.
+    """
+    kinds: list[tuple[str, Callable[[Any, str], str]]] = [(OURS, ours)]
+    if intervals:
+        kinds += [(INTERVAL, interval), (DEVIATION, deviation)]
+    if source:
+        kinds += [
+            (PUBLISHED, lambda cell, metric: published(cell, metric, source)),
+            (DIFFERENCE, difference),
+        ]
+    written = [
+        (name, [NOTHING if c is None else text(c, m) for c in found for m in METRICS])
+        for name, text in kinds
+    ]
+    optional = (INTERVAL, DEVIATION)
+    return [(n, t) for n, t in written if n not in optional or set(t) != {NOTHING}]
 
 
 def legend(texts: list[str]) -> list[str]:

@@ -44,14 +44,10 @@ def situation(condition: pd.DataFrame, results: Results) -> Situation:
     )
 
 
-def fill_command(head: Any, known: Situation) -> str:
-    """The command, or two joined by &&, that measure a head on an image set with all seeds.
-
-    `head` has the attributes backbone, backbone_padding and images.
-    """
-    backbone, padding = head.backbone, head.backbone_padding
-    measured = known.caches if backbone != PIXELS else known.caches | {(PIXELS, padding)}
-    if (backbone, padding) in measured and head.images in _images(known):
+def fill_command(backbone: str, padding: str, images: str, known: Situation) -> str:
+    """The command, or two joined by &&, that measure the paper's heads of one cache."""
+    trained = known.caches | ({(PIXELS, padding)} if known.settings else set())
+    if (backbone, padding) in trained and images in _images(known):
         return train_command(known)
     if backbone == PIXELS:  # every cache holds the pixels
         backbone, padding = next(iter(sorted(known.caches)), ("vgg16", "zeros"))
@@ -59,6 +55,17 @@ def fill_command(head: Any, known: Situation) -> str:
     if (backbone, padding) in known.caches:  # complete, but without the image set
         commands = [f"{command} --overwrite" for command in commands]
     return " && ".join(commands)
+
+
+def head_command(backbone: str, head: Any, known: Situation) -> str:
+    """`train-probes` for one head that the paper's sweep lacks.
+
+    `head` has the attributes reads, kernel_size, depth, probe_padding and pattern.
+    """
+    words = ["train-probes", "--backbone", backbone, "--levels", head.reads]
+    words += ["--kernel-size", str(head.kernel_size), "--depth", str(head.depth)]
+    words += ["--probe-padding", str(head.probe_padding), "--pattern", head.pattern]
+    return shlex.join(words + _training_options(known))
 
 
 def extract_command(backbone: str, padding: str, known: Situation) -> str:
@@ -82,12 +89,16 @@ def extract_command(backbone: str, padding: str, known: Situation) -> str:
 
 def train_command(known: Situation) -> str:
     """`train-probes --sweep` with the recipe of a condition."""
-    words = ["train-probes", "--sweep"]
+    return shlex.join(["train-probes", "--sweep", *_training_options(known)])
+
+
+def _training_options(known: Situation) -> list[str]:
+    words = []
     settings = known.settings or {}
     recipe = settings.get("protocol", {})
     protocol, options = protocol_options(known.protocol)
     words += options
-    if protocol != settings.get("cache", {}).get("protocol", "paper"):
+    if protocol != settings.get("cache", {}).get("protocol", protocol):
         words += ["--protocol", protocol]
     if protocol in PROTOCOLS and "--solver" not in options:
         usual = PROTOCOLS[protocol].training
@@ -99,7 +110,7 @@ def train_command(known: Situation) -> str:
     words += _cache_option(known)
     if known.results_dir != _DEFAULT_RESULTS:
         words += ["--results-dir", str(known.results_dir)]
-    return shlex.join(words)
+    return words
 
 
 def _images(known: Situation) -> Iterable[str]:

@@ -13,15 +13,15 @@ from typing import Any
 
 import pandas as pd
 
+from analysis.labels import model_label
 from analysis.results import Results
 
 PIXELS = "pixels"
 
 # Parts of a cache's identity that belong to one backbone, or that do not move its scores.
-_OF_ONE_BACKBONE = frozenset(
-    ("backbone", "padding", "weights_sha256", "weights_source", "levels", "taps", "calibration")
-)
-_NOT_COMPARED = frozenset(("schema", "versions", "sources", "precision", "compression"))
+_OF_ONE_BACKBONE = ("backbone", "weights_sha256", "weights_source", "levels", "taps")
+_OF_ONE_BACKBONE += ("padding", "padding_changes", "calibration")
+_NOT_COMPARED = ("schema", "versions", "sources", "precision", "compression", "device")
 
 
 def add_conditions(results: Results) -> pd.DataFrame:
@@ -43,7 +43,7 @@ def add_conditions(results: Results) -> pd.DataFrame:
         else:
             agreeing = [other for other in backbones if _agree(parts, backbones[other])]
             own = list(dict.fromkeys(headings[keys[other]] for other in agreeing))
-            own = own or [_heading(run, results)]
+            own = own or [_heading([run], results)]
         rows = results.scores[results.scores["run"] == run]
         pieces += [rows.assign(condition=heading) for heading in own]
     return pd.concat(pieces, ignore_index=True)
@@ -53,7 +53,7 @@ def _describe(run: str, results: Results) -> dict[str, Any]:
     """What decides the scores of a run, apart from backbone and padding: JSON-able."""
     settings = results.runs[run]
     first = results.scores[results.scores["run"] == run].iloc[0]
-    left_out = _OF_ONE_BACKBONE | _NOT_COMPARED
+    left_out = (*_OF_ONE_BACKBONE, *_NOT_COMPARED)
     identity = {key: value for key, value in settings["cache"].items() if key not in left_out}
     identity["weights"] = first["weights"]
     identity["training"] = settings.get("protocol")
@@ -82,7 +82,7 @@ def _headings(keys: dict[str, str], results: Results) -> dict[str, str]:
     runs: dict[str, list[str]] = {}
     for run, key in keys.items():
         runs.setdefault(key, []).append(run)
-    headings = {key: _heading(members[0], results) for key, members in runs.items()}
+    headings = {key: _heading(members, results) for key, members in runs.items()}
     texts = list(headings.values())
     return {
         key: text if texts.count(text) == 1 else f"{text}; runs {', '.join(runs[key])}"
@@ -90,26 +90,28 @@ def _headings(keys: dict[str, str], results: Results) -> dict[str, str]:
     }
 
 
-def _heading(run: str, results: Results) -> str:
-    settings = results.runs[run]
-    score = results.scores[results.scores["run"] == run].iloc[0]
+def _heading(runs: list[str], results: Results) -> str:
+    """What the scores of `runs`, all of one condition, were measured on."""
+    settings = results.runs[runs[0]]
+    firsts = results.scores[results.scores["run"].isin(runs)].drop_duplicates("run")
+    score = firsts.iloc[0]
+    models = " and ".join(dict.fromkeys(model_label(name) for name in firsts["backbone"]))
     training = settings.get("protocol", {})
     batch = f" of batches of {training['batch_size']}" if "batch_size" in training else ""
     return (
-        f"{weights_label(score['weights'])}; {image_label(settings['cache'])}; protocol "
+        f"{weights_label(score['weights'], models)}; {image_label(settings['cache'])}; protocol "
         f"{score['protocol']}, normalization {score['normalization']}, "
         f"{score['epochs']} epochs{batch}"
     )
 
 
-def weights_label(weights: str) -> str:
-    """Weights as a heading says them."""
-    known = {
-        "random": "untrained backbones (random weights)",
-        "imagenet": "ImageNet weights",
-        "-": "no backbone",
-    }
-    return known.get(weights, f"weights {weights}")
+def weights_label(weights: str, models: str) -> str:
+    """Backbones with their weights, as a heading says them."""
+    if weights == "random":
+        return f"untrained {models} (random weights)"
+    if weights == "-":
+        return "pixels alone, no backbone"
+    return f"{models} with {'ImageNet weights' if weights == 'imagenet' else f'weights {weights}'}"
 
 
 def image_label(identity: dict[str, Any]) -> str:

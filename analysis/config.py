@@ -7,8 +7,9 @@ from pathlib import Path
 
 from data.command import setting
 
-TABLES = ("1", "2a", "2b", "3", "4", "R2")
-FORMATS = ("md", "csv", "tex", "html", "pdf", "png")
+TABLES = ("1", "2a", "2b", "3", "4", "R2", "study")
+FIGURE_FORMATS = ("pdf", "png")
+FORMATS = ("md", "csv", "tex", "html", *FIGURE_FORMATS)
 
 
 @dataclass(frozen=True)
@@ -18,7 +19,8 @@ class TablesConfig:
     results_dir: Path = setting("Folder that train-probes wrote.", Path("results"))
     out: Path = setting("Folder to write to.", Path("tables"))
     table: tuple[str, ...] = setting(
-        "Table of the paper, or R2 of the reproduction report (repeatable; default all).",
+        "Table of the paper, R2 of the reproduction report, or study: every readout measured "
+        "(repeatable; default all).",
         (),
         choices=TABLES,
     )
@@ -31,4 +33,8 @@ class TablesConfig:
     backbone: tuple[str, ...] = setting("Only this backbone, or pixels (repeatable).", ())
     levels: tuple[str, ...] = setting(
         "Only heads that read these levels: f5, f1+f2 or all (repeatable).", ()
+    )
+    claims: bool = setting(
+        "Only test the paper's claims: print a line for each, write claims.md, .csv and .json.",
+        False,
     )

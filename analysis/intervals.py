@@ -48,13 +48,12 @@ def _studentised(values: NDArray[np.float64]) -> NDArray[np.float64]:
     weights = _resamples(count)
     shift = weights @ centred
     spread = np.sqrt(np.maximum(weights @ np.square(centred) - np.square(shift), 0.0) / (count - 1))
-    # A resample of one image alone has no spread; where the scores are all equal, none has.
+    # A resample of one image alone has no spread: infinitely far off, whichever way.
     with np.errstate(divide="ignore", invalid="ignore"):
-        ratio = np.where(spread > 1e-9 * error, shift / spread, np.nan)
+        ratio = shift / spread
+    ratio[:, error <= 1e-12] = 0.0  # all scores are equal
     tail = (1.0 - COVERAGE) / 2.0
-    constant = error <= 1e-12
-    ratio[:, constant] = 0.0
-    low, high = np.nanquantile(ratio, [1.0 - tail, tail], axis=0)
+    low, high = np.quantile(ratio, [1.0 - tail, tail], axis=0)
     return np.stack([mean - low * error, mean - high * error], axis=1)
 
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 from analysis import cells
-from analysis.markdown import METRIC_NAMES
 from analysis.tables import Grid
 
 _SPECIAL = {
@@ -62,15 +61,12 @@ def _table(grid: Grid) -> str:
     labels, columns = len(grid.row_names) + 1, len(grid.columns)
     width = labels + 2 * columns
     body = []
-    for index, row in enumerate(grid.rows):
+    for index, (row, found) in enumerate(grid.rows):
         body += [r"\addlinespace"] if index else []
-        body += [" & ".join(line) + r" \\" for line in _lines(grid, row)]
-    caption = (
-        f"Table {escape(grid.layout.name)} of the {escape(grid.layout.source)}: "
-        f"{escape(grid.layout.title)}. Ours: {escape(grid.condition)}. "
-        "Published: ImageNet weights."
-    )
-    notes = [escape(note) for note in cells.legend(body_texts(grid))]
+        body += [" & ".join(line) + r" \\" for line in _lines(grid, row, found)]
+    caption = escape(" ".join([f"{grid.title}.", *grid.provenance]))
+    texts = [text for _, found in grid.rows for _, line in cells.lines(found, "") for text in line]
+    notes = [escape(note) for note in cells.legend(texts)]
     groups = "".join(rf" & \multicolumn{{2}}{{c}}{{{escape(c)}}}" for c in grid.columns)
     rules = "".join(
         rf"\cmidrule(lr){{{first}-{first + 1}}}" for first in range(labels + 1, width, 2)
@@ -96,28 +92,18 @@ def _table(grid: Grid) -> str:
     return "\n".join(lines) + "\n"
 
 
-def body_texts(grid: Grid) -> list[str]:
-    """Our values as text, for the legend."""
-    found = [cell for _, row in grid.rows for cell in row if cell is not None]
-    return [cells.ours(cell, metric) for cell in found for metric in METRIC_NAMES]
-
-
-def _lines(grid: Grid, row: tuple[tuple[str, ...], list[Any]]) -> list[list[str]]:
-    labels, found = row
-    kinds: list[tuple[str, Callable[[Any, str], str]]] = [
-        ("ours", cells.ours),
-        ("95\\,\\%", cells.interval),
-        ("published", lambda cell, m: cells.published(cell, m, grid.layout.source)),
-        ("difference", cells.difference),
-    ]
-    if any(cell is not None and cell.n_seeds > 1 for cell in found):
-        kinds.insert(2, ("sd (seeds)", cells.deviation))
+def _lines(grid: Grid, labels: tuple[str, ...], found: list[Any]) -> list[list[str]]:
+    """The lines of one row, each a list of LaTeX cells."""
+    names = [escape(label) for label in labels]
     lines = []
-    for index, (name, text) in enumerate(kinds):
-        line = [*(escape(label) if index == 0 else "" for label in labels), name]
-        for cell in found:
-            for metric in METRIC_NAMES:
-                written = escape(cells.NOTHING if cell is None else text(cell, metric))
-                line.append(rf"{{\tiny {written}}}" if text is cells.interval else written)
-        lines.append(line)
+    for name, texts in cells.lines(found, grid.layout.source):
+        values = [_number(text) for text in texts]
+        if name == cells.INTERVAL:
+            values = [rf"{{\tiny {value}}}" for value in values]
+        lines.append([*names, escape(name), *values])
+        names = [""] * len(names)
     return lines
+
+
+def _number(text: str) -> str:
+    return escape(text).replace("-", "$-$") if text != cells.NOTHING else "--"

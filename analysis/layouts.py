@@ -5,18 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-import pandas as pd
-
 from analysis.measured import ALL_LEVELS
 from analysis.published import PAPER, REPRODUCTION
-
-_MODELS = {
-    "pixels": "PosENet",
-    "vgg16": "VGG16",
-    "resnet152": "ResNet-152",
-}
-_IMAGE_SETS = {"test": "natural", "black": "black", "white": "white", "noise": "noise"}
-_PADDINGS = {"zeros": "", "-": "", "none": " w/o padding"}
 
 
 @dataclass(frozen=True)
@@ -107,43 +97,10 @@ LAYOUTS = {
 }
 
 
-def model_label(backbone: str) -> str:
-    """A backbone as the sources call it; its own name where they do not know it."""
-    return _MODELS.get(backbone, backbone)
-
-
-def row_model_label(row: Any) -> str:
-    """Backbone, its padding and the readout's, as in table 4."""
-    padding = row.backbone_padding
-    label = model_label(row.backbone) + _PADDINGS.get(padding, f", {padding} padding")
-    if row.probe_padding:
-        label += f", readout padding {row.probe_padding}"
-    return label
-
-
-def cell_label(column: str, value: Any) -> str:
-    """The value of a row or column of a table, in words."""
-    if column == "backbone":
-        return model_label(value)
-    if column == "images":
-        return _IMAGE_SETS[value]
-    if column == "depth":
-        return f"{value} layer" + ("s" if value > 1 else "")
-    if column == "kernel_size":
-        return f"{value} x {value}"
-    return str(value)
-
-
-ROW_NAMES = {
-    "pattern": "pattern",
-    "backbone": "model",
-    "model": "model",
-    "depth": "layers",
-    "kernel_size": "kernel",
-    "reads": "levels",
-}
-
-
-def label_rows(table: pd.DataFrame) -> pd.DataFrame:
-    """The table with a column `model`, the words of table 4."""
-    return table.assign(model=[row_model_label(row) for row in table.itertuples()])
+STUDY = Layout(
+    "study",
+    "",
+    "Every readout measured, side by side (natural images)",
+    ("run", "reads", "kernel_size", "depth", "probe_padding"),
+    "pattern",
+)

@@ -1,48 +1,84 @@
-"""The analysis stage: from a results folder to tables on paper and on the screen."""
+"""The analysis stage: from a results folder to tables, figures and a report."""
 
 from __future__ import annotations
 
+import json
+import shlex
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import pandas as pd
 
-from analysis.config import FORMATS, TABLES, TablesConfig
+from analysis.claims import claim_lines, compare_readings, decide
+from analysis.config import FIGURE_FORMATS, FORMATS, TABLES, TablesConfig
 from analysis.latex import document, latex
+from analysis.layouts import STUDY
 from analysis.markdown import markdown
 from analysis.measured import measure
-from analysis.results import read_results
-from analysis.tables import Grid, compare, grids
+from analysis.results import Results, read_results
+from analysis.tables import Grid, compare, grids, select, study
 from data.errors import UserError
 from data.files import write_text
 
 PRINTED = ("1", "2a", "2b", "3", "4")  # unless tables are chosen
+REPORT = "report.html"
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What all outputs are made from."""
+
+    config: TablesConfig
+    results: Results
+    measured: pd.DataFrame  # filtered by backbone and levels
+    tables: dict[str, pd.DataFrame]
+    arranged: dict[str, list[Grid]]
 
 
 def make_tables(config: TablesConfig) -> Path:
-    """Print the tables, write them to `config.out`, and return that folder.
+    """Print the tables (or the claims), write everything asked for to `config.out`.
 
-    Raises `UserError` when there are no results, they are damaged, or nothing can be written.
+    Returns the report where one was written, and the folder otherwise. Raises `UserError` when
+    there are no results, they are damaged, a filter leaves nothing, or `out` cannot be written.
     """
     results = read_results(config.results_dir)
+    _writable(config.out)
+    formats = config.format or FORMATS
+    if config.claims:
+        return _write_claims(config.out, _comparisons(results), show=True)
+    work = _work(config, results)
+    for name in config.table or PRINTED:
+        for grid in work.arranged[name]:
+            print(markdown(grid, intervals=False))
+    if "md" in formats:
+        _write_markdown(work)
+    if "csv" in formats:
+        _write_csv(work)
+    if "tex" in formats:
+        _write_latex(work)
+    if {"html", *FIGURE_FORMATS} & set(formats):
+        return _write_pictures(work, formats)
+    return config.out
+
+
+def _work(config: TablesConfig, results: Results) -> _Work:
     measured = measure(results)
-    filters = {"backbone": config.backbone, "levels": config.levels}
     tables = {
-        name: compare(name, results, measured=measured, **filters)
+        name: study(select(measured, config.backbone, config.levels))
+        if name == STUDY.name
+        else compare(
+            name, results, measured=measured, backbone=config.backbone, levels=config.levels
+        )
         for name in config.table or TABLES
     }
     arranged = {name: grids(table) for name, table in tables.items()}
-    for name in config.table or PRINTED:
-        for grid in arranged[name]:
-            print(markdown(grid, intervals=False))
-    _writable(config.out)
-    formats = config.format or FORMATS
-    if "md" in formats:
-        _write_markdown(config.out, arranged)
-    if "csv" in formats:
-        _write_csv(config.out, tables)
-    if "tex" in formats:
-        _write_latex(config.out, arranged)
-    return config.out
+    return _Work(
+        config, results, select(measured, config.backbone, config.levels), tables, arranged
+    )
+
+
+def _comparisons(results: Results) -> pd.DataFrame:
+    return compare_readings(results)
 
 
 def _writable(folder: Path) -> None:
@@ -57,17 +93,83 @@ def _writable(folder: Path) -> None:
         ) from None
 
 
-def _write_markdown(out: Path, arranged: dict[str, list[Grid]]) -> None:
-    for name, blocks in arranged.items():
-        write_text(out / f"table_{name}.md", "\n".join(markdown(grid) for grid in blocks))
+def _write_markdown(work: _Work) -> None:
+    for name, blocks in work.arranged.items():
+        text = "\n".join(markdown(grid) for grid in blocks)
+        write_text(work.config.out / f"table_{name}.md", text)
 
 
-def _write_csv(out: Path, tables: dict[str, pd.DataFrame]) -> None:
-    for name, table in tables.items():
-        write_text(out / f"table_{name}.csv", table.to_csv(index=False, float_format="%.6g"))
+def _write_csv(work: _Work) -> None:
+    for name, table in work.tables.items():
+        text = table.to_csv(index=False, float_format="%.6g")
+        write_text(work.config.out / f"table_{name}.csv", text)
 
 
-def _write_latex(out: Path, arranged: dict[str, list[Grid]]) -> None:
-    for name, blocks in arranged.items():
-        write_text(out / f"table_{name}.tex", latex(blocks))
-    write_text(out / "tables.tex", document(f"table_{name}" for name in arranged))
+def _write_latex(work: _Work) -> None:
+    for name, blocks in work.arranged.items():
+        write_text(work.config.out / f"table_{name}.tex", latex(blocks))
+    names = (f"table_{name}" for name in work.arranged)
+    write_text(work.config.out / "tables.tex", document(names))
+
+
+def _write_claims(out: Path, comparisons: pd.DataFrame, *, show: bool) -> Path:
+    """`claims.md`, `claims.csv` (a line per claim) and `claims.json` (with every comparison)."""
+    claims = decide(comparisons)
+    text = claim_lines(claims)
+    if show:
+        print(text)
+    write_text(out / "claims.md", text)
+    write_text(out / "claims.csv", claims.to_csv(index=False, float_format="%.6g"))
+    key = ["condition", "claim", "backbone"]
+    by_claim = dict(list(comparisons.groupby(key, sort=False)))
+    entries = []
+    for claim in json.loads(claims.to_json(orient="records")):
+        part = by_claim[tuple(claim[name] for name in key)].drop(columns=key)
+        entries.append({**claim, "comparisons": json.loads(part.to_json(orient="records"))})
+    write_text(out / "claims.json", json.dumps(entries, indent=1, ensure_ascii=False) + "\n")
+    return out / "claims.json"
+
+
+def _write_pictures(work: _Work, formats: tuple[str, ...]) -> Path:
+    """Figures, and the report; matplotlib is imported only here."""
+    from analysis.catalogue import draw_all
+    from analysis.style import save
+
+    out = work.config.out
+    drawings = list(draw_all(work.results, work.measured))
+    for kind in FIGURE_FORMATS:
+        if kind in formats:
+            (out / "figures").mkdir(exist_ok=True)
+            for drawing in drawings:
+                save(drawing.figure, out / "figures" / f"{drawing.name}.{kind}", kind)
+    if "html" not in formats:
+        return out
+    from analysis.report import Content, report
+
+    comparisons = _comparisons(work.results)
+    _write_claims(out, comparisons, show=False)
+    content = Content(
+        work.results,
+        work.measured,
+        [grid for blocks in work.arranged.values() for grid in blocks],
+        decide(comparisons),
+        drawings,
+        command_line(work.config),
+    )
+    write_text(out / REPORT, report(content))
+    return out / REPORT
+
+
+def command_line(config: TablesConfig) -> str:
+    """The command with this configuration; options at their default are left out."""
+    words = ["make-tables"]
+    for field in fields(config):
+        value = getattr(config, field.name)
+        if value == field.default:
+            continue
+        option = "--" + field.name.replace("_", "-")
+        if isinstance(value, tuple):
+            words += [word for item in value for word in (option, str(item))]
+        else:
+            words += [option] if value is True else [option, str(value)]
+    return shlex.join(words)

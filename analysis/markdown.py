@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 from analysis import cells
 from analysis.tables import Grid
-
-METRIC_NAMES = {"spc": "SPC", "mae": "MAE"}
 
 
 def markdown(grid: Grid, *, intervals: bool = True) -> str:
@@ -20,22 +15,23 @@ def markdown(grid: Grid, *, intervals: bool = True) -> str:
     header = [*grid.row_names, ""]
     for column in grid.columns:
         header += [f"{column} SPC", "MAE"]
-    body = [line for row in grid.rows for line in _lines(grid, row, intervals)]
-    parts = [heading(grid), "", aligned([header, *body], len(grid.row_names) + 1)]
+    body = []
+    for labels, found in grid.rows:
+        names = [plain(label) for label in labels]
+        for name, texts in cells.lines(found, grid.layout.source, intervals=intervals):
+            body.append([*names, name, *texts])
+            names = [""] * len(names)
+    parts = [
+        f"### {grid.title}",
+        "",
+        *map(plain, grid.provenance),
+        "",
+        aligned([header, *body], len(grid.row_names) + 1),
+    ]
     notes = cells.legend([text for line in body for text in line])
     parts += [""] if notes or grid.missing else []
     parts += [f"- {note}" for note in [*notes, *missing_notes(grid)]]
     return "\n".join(parts) + "\n"
-
-
-def heading(grid: Grid) -> str:
-    """What the table is and what our values were measured on."""
-    layout = grid.layout
-    return (
-        f"### Table {layout.name}. {layout.title}\n\n"
-        f"Ours: {plain(grid.condition)}.\n"
-        f"Published: {layout.source}, ImageNet weights."
-    )
 
 
 def missing_notes(grid: Grid) -> list[str]:
@@ -65,21 +61,3 @@ def aligned(lines: list[list[str]], labels: int) -> str:
 
     rule = ["-" * w if i < labels else "-" * (w - 1) + ":" for i, w in enumerate(widths)]
     return "\n".join(row(line) for line in (lines[0], rule, *lines[1:]))
-
-
-def _lines(grid: Grid, row: tuple[tuple[str, ...], list[Any]], intervals: bool) -> list[list[str]]:
-    labels, found = row
-    kinds: list[tuple[str, Callable[[Any, str], str]]] = [("ours", cells.ours)]
-    if intervals:
-        kinds.append(("95 %", cells.interval))
-        if any(cell is not None and cell.n_seeds > 1 for cell in found):
-            kinds.append(("sd (seeds)", cells.deviation))
-    kinds.append(("published", lambda cell, m: cells.published(cell, m, grid.layout.source)))
-    kinds.append(("difference", cells.difference))
-    lines = []
-    for index, (name, text) in enumerate(kinds):
-        line = [*(plain(label) if index == 0 else "" for label in labels), name]
-        for cell in found:
-            line += [cells.NOTHING if cell is None else text(cell, m) for m in METRIC_NAMES]
-        lines.append(line)
-    return lines

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.conditions import add_conditions
+from analysis.conditions import PIXELS, add_conditions
 from analysis.intervals import bootstrap_intervals
 from analysis.published import HEAD
 from analysis.results import STATUSES, Results
@@ -15,6 +15,7 @@ from analysis.results import STATUSES, Results
 METRICS = ("spc", "mae")
 BOUNDS = {"spc": (-1.0, 1.0), "mae": (0.0, np.inf)}
 ALL_LEVELS = "all"
+TABLE_1_HEAD = {"reads": ALL_LEVELS, "kernel_size": 3, "depth": 1, "probe_padding": 0}
 
 # Worst last: seeds of one head are reported by the worst of them.
 _SEVERITY = {status: rank for rank, status in enumerate(STATUSES)}
@@ -58,6 +59,28 @@ def all_levels(settings: dict[str, Any]) -> str:
     """The levels of a run's backbone together, `f1+f2+f3+f4+f5`; `input` for the pixels."""
     levels = [level for level in settings["cache"].get("levels", {}) if level != "input"]
     return "+".join(levels) or "input"
+
+
+def table_1_heads(measured: pd.DataFrame) -> pd.DataFrame:
+    """Rows of the readouts of table 1, of any padding: all levels, 3 x 3, one layer."""
+    same = pd.Series(True, index=measured.index)
+    for column, value in TABLE_1_HEAD.items():
+        same &= measured[column] == value
+    return measured[same]
+
+
+def in_table_order(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows in the order of table 4: pixels, then zero padding before the others."""
+    order = pd.DataFrame(
+        {
+            "backbone": rows["backbone"] != PIXELS,
+            "name": rows["backbone"],
+            "padding": rows["backbone_padding"].map(lambda padding: padding != "zeros"),
+            "kind": rows["backbone_padding"],
+            "probe": rows["probe_padding"],
+        }
+    )
+    return rows.loc[order.sort_values(list(order), kind="stable").index]
 
 
 def image_values(results: Results) -> pd.DataFrame:

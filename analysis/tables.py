@@ -11,14 +11,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from analysis.commands import Situation, fill_command, situation
-from analysis.layouts import LAYOUTS, ROW_NAMES, Layout, cell_label, label_rows
-from analysis.measured import ALL_LEVELS, METRICS, measure
+from analysis.labels import ROW_NAMES, cell_label, label_rows
+from analysis.layouts import LAYOUTS, STUDY, Layout
+from analysis.measured import ALL_LEVELS, METRICS, in_table_order, measure
 from analysis.published import HEAD, REPRODUCTION, position_tables
 from analysis.results import Results
 from data.errors import UserError
+from data.targets import PATTERNS
 
 NOTHING_MEASURED = "nothing measured"
 _EVERY_LEVEL = ("input", "f1+f2+f3+f4+f5")  # of a published head
@@ -35,6 +38,18 @@ class Grid:
     columns: list[str]
     rows: list[tuple[tuple[str, ...], list[Any]]]  # labels; per column a row of `compare` or None
     missing: dict[str, int]  # command -> cells it would fill
+
+    @property
+    def title(self) -> str:
+        """Its number and what it shows."""
+        return f"Table {self.layout.name}. {self.layout.title}"
+
+    @property
+    def provenance(self) -> list[str]:
+        """What our values were measured on, and what they stand beside."""
+        ours = [f"Ours: {self.condition}."]
+        source = self.layout.source
+        return [*ours, f"Published: {source}, ImageNet weights."] if source else ours
 
 
 def select(
@@ -99,10 +114,23 @@ def compare(
     return pd.concat(pieces, ignore_index=True)
 
 
+def study(measured: pd.DataFrame) -> pd.DataFrame:
+    """Every measured readout on natural images, whatever its backbone, for a table of one's own.
+
+    The columns are those of `compare`; nothing is published of it, and nothing is missing.
+    """
+    rows = measured[measured["images"] == "test"].drop_duplicates(["run", *HEAD])
+    rows = in_table_order(rows)
+    empty = [f"{kind}_{metric}" for kind in ("published",) for metric in METRICS]
+    empty += [f"{metric}_difference" for metric in METRICS]
+    named = rows.assign(table=STUDY.name, condition="see the runs", fill="")
+    return label_rows(named).assign(**dict.fromkeys(empty, np.nan)).reset_index(drop=True)
+
+
 def grids(table: pd.DataFrame) -> list[Grid]:
     """What `compare` gives, arranged: one grid per condition."""
     return [
-        _grid(LAYOUTS[str(name)], str(condition), cells)
+        _grid(STUDY if name == STUDY.name else LAYOUTS[str(name)], str(condition), cells)
         for (name, condition), cells in table.groupby(["table", "condition"], sort=False)
     ]
 
@@ -154,7 +182,10 @@ def _join(
     for metric in METRICS:
         table[f"{metric}_difference"] = table[metric] - table[f"published_{metric}"]
     table["fill"] = [
-        "" if row.n_seeds == known.seeds else fill_command(row, known) for row in table.itertuples()
+        ""
+        if row.n_seeds == known.seeds
+        else fill_command(row.backbone, row.backbone_padding, row.images, known)
+        for row in table.itertuples()
     ]
     table = label_rows(table).assign(table=layout.name, condition=condition)
     return _arrange(table, layout, published).drop(columns="published_levels")
@@ -176,6 +207,8 @@ def _arrange(table: pd.DataFrame, layout: Layout, published: pd.DataFrame) -> pd
 
 def _grid(layout: Layout, condition: str, cells: pd.DataFrame) -> Grid:
     columns = list(dict.fromkeys(cells[layout.column]))
+    if layout.column == "pattern":
+        columns.sort(key=PATTERNS.index)
     rows = []
     for key, part in cells.groupby(list(layout.rows), sort=False):
         found = {getattr(cell, layout.column): cell for cell in part.itertuples()}

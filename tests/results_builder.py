@@ -13,6 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from data.protocols import PROTOCOLS
+from data.targets import position_map
 from probe.heads import PIXELS, HeadSpec, table_heads
 from probe.results import SCHEMA, SCORE_COLUMNS
 
@@ -88,10 +89,16 @@ class ResultsBuilder:
                 "backbone": backbone,
                 "weights": weights,
                 "weights_sha256": "a" * 64,
+                "weights_source": weights,
                 "padding": padding,
+                "padding_changes": [] if padding == "zeros" else ["features.0"],
+                "taps": ["features.3"],
                 "levels": {level: CHANNELS[level] for level in ("input", *levels)},
                 "precision": "bf16",
+                "device": "cpu",
                 "seed": 0,
+                "calibration": None,
+                "compression": None,
                 "versions": {"torch": "2.15", "torchvision": "0.30"},
             }
         recipe = asdict(PROTOCOLS[protocol].training)
@@ -162,7 +169,7 @@ class ResultsBuilder:
         _write(pd.DataFrame(per_image), place / "image_scores.csv")
         _write(pd.DataFrame(losses), place / "losses.csv")
         if self.maps:
-            self._write_maps(place / "heads.h5", heads, counts)
+            self._write_maps(place / "heads.h5", backbone, padding, heads, counts)
         _write(
             pd.concat([pd.read_csv(p, keep_default_na=False) for p in self._run_scores()]),
             self.folder / "scores.csv",
@@ -177,27 +184,31 @@ class ResultsBuilder:
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         spc, mae = self.score(backbone, padding, head, images)
         generator = np.random.default_rng([number, head.seed, len(images)])
-        noise = generator.standard_normal((2, count)) * 0.03
+        spread = min(0.03, (1 - abs(spc)) / 5) if np.isfinite(spc) else 0.0
+        noise = generator.standard_normal((2, count)) * spread
         noise -= noise.mean(axis=1, keepdims=True)  # the mean is what the rule says
         return spc + noise[0], np.maximum(mae + 0.1 * noise[1], 0.0)
 
-    def _write_maps(self, path: Path, heads: list[HeadSpec], counts: dict[str, int]) -> None:
+    def _write_maps(
+        self, path: Path, backbone: str, padding: str, heads: list[HeadSpec], counts: dict[str, int]
+    ) -> None:
         generator = np.random.default_rng(0)
-        ramp = np.linspace(0, 1, 26, dtype=np.float32)
         with h5py.File(path, "w") as file:
             for head in heads:
+                group = file.require_group(head.name)
+                target = position_map(head.pattern, 26, signed_stripes=True)
+                full = position_map(head.pattern, 56, signed_stripes=True)
                 for images, count in counts.items():
                     if images == "train":
                         continue
+                    quality = self.score(backbone, padding, head, images)[0]
                     kept = min(count, 4)
-                    noise = generator.random((kept, 26, 26), dtype=np.float32)
-                    group = file.require_group(head.name)
-                    maps = group.create_dataset(
-                        f"predictions/{images}", data=0.8 * ramp + 0.2 * noise
-                    )
+                    noise = generator.random((kept, 26, 26))
+                    shown = quality * target + (1 - quality) * noise
+                    maps = group.create_dataset(f"predictions/{images}", data=np.float32(shown))
                     maps.attrs["names"] = [f"{images}-{index:05d}" for index in range(kept)]
-                    edge = np.abs(np.linspace(-1, 1, 224, dtype=np.float32))
-                    group.create_dataset(f"error/{images}", data=0.1 * edge * edge[:, None])
+                    error = np.square((1 - quality) * (full - full.mean())) + 0.01
+                    group.create_dataset(f"error/{images}", data=np.float32(error))
 
 
 def _write(table: pd.DataFrame, path: Path) -> None:

@@ -51,7 +51,7 @@ def test_what_random_weights_gave_is_headed_so(tmp_path: Path):
     demo_results(tmp_path)
     for name in ("1", "2a", "2b", "3", "4"):
         (text,) = blocks(tmp_path, name)
-        assert "untrained backbones (random weights)" in text
+        assert "untrained VGG16 (random weights)" in text
         assert "embedded sample images (256 train, 64 test)" in text
         assert "Published: paper, ImageNet weights" in text
 
@@ -68,7 +68,7 @@ def test_caches_of_other_weights_get_blocks_of_their_own(tmp_path: Path):
         assert pixels["spc"].count() == 15  # the pixels belong to both; black is undefined
     texts = blocks(tmp_path, "1")
     assert "untrained" in texts[0] or "untrained" in texts[1]
-    assert sum("ImageNet weights; embedded" in text for text in texts) == 1
+    assert sum("with ImageNet weights; embedded" in text for text in texts) == 1
 
 
 @pytest.mark.parametrize(

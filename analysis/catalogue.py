@@ -1,0 +1,106 @@
+"""Every figure the command draws, with its title and what it shows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from analysis import figures, map_figures
+from analysis.results import Results
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """One drawn figure."""
+
+    name: str  # of its file, without ending
+    title: str
+    caption: str
+    kind: str  # "svg", or "png" where maps would make a vector file large: for the report
+    figure: Figure
+
+
+@dataclass(frozen=True)
+class _Entry:
+    name: str
+    title: str
+    caption: str
+    draw: Callable[[Results, pd.DataFrame], Figure]
+    kind: str = "png"
+    by_condition: bool = False  # one figure per condition, or one of everything measured
+
+
+_ENTRIES = (
+    _Entry(
+        "figure_3",
+        "Figure 3. The position maps",
+        "What a readout is trained to give at every pixel, whatever the image shows.",
+        lambda results, measured: map_figures.targets(),
+    ),
+    _Entry(
+        "figure_4",
+        "Figure 4. What readouts predict",
+        "Rows: model and image; columns: pattern. Readouts are those of table 1 (all levels, one "
+        "3 x 3 convolution, first seed), the natural image is the first of the test set.",
+        map_figures.predictions,
+        by_condition=True,
+    ),
+    _Entry(
+        "figure_5",
+        "Figure 5. Deeper readouts and larger kernels",
+        "SPC on natural images with 95 % intervals over images; hollow markers and dotted lines "
+        "are the paper's values (ImageNet weights).",
+        lambda results, measured: figures.readout_effect(measured),
+        kind="svg",
+        by_condition=True,
+    ),
+    _Entry(
+        "figure_6",
+        "Figure 6. Padding makes position readable",
+        "Predictions for the first test image, by padding of the backbone and of the readout; "
+        "below each map its SPC and MAE, means over the test set.",
+        map_figures.padding_effect,
+        by_condition=True,
+    ),
+    _Entry(
+        "figure_7",
+        "Figure 7. Where readouts err",
+        "Content loss of the paper's equation 4: the squared difference between prediction and "
+        "target at every pixel, averaged over the test images. Each row has its own scale.",
+        map_figures.error_maps,
+        by_condition=True,
+    ),
+    _Entry(
+        "spc_by_level",
+        "SPC by level",
+        "Natural images, one 3 x 3 convolution, every run; bars are 95 % intervals over images. "
+        "Dotted: the paper's VGG16.",
+        lambda results, measured: figures.spc_by_level(measured),
+        kind="svg",
+    ),
+    _Entry(
+        "error_by_border",
+        "Error by distance to the border",
+        "Root mean squared error over the test images and over the pixels of each ring, all "
+        "levels together, every run.",
+        figures.error_by_border,
+        kind="svg",
+    ),
+)
+
+
+def draw_all(results: Results, measured: pd.DataFrame) -> Iterator[Drawing]:
+    """Every figure of what was measured, one after the other."""
+    conditions = list(measured.groupby("condition", sort=False))
+    for entry in _ENTRIES:
+        if not entry.by_condition:
+            figure = entry.draw(results, measured)
+            yield Drawing(entry.name, entry.title, entry.caption, entry.kind, figure)
+            continue
+        for number, (condition, rows) in enumerate(conditions, start=1):
+            name = entry.name if number == 1 else f"{entry.name}_{number}"
+            caption = f"{entry.caption} Measured on: {condition}."
+            yield Drawing(name, entry.title, caption, entry.kind, entry.draw(results, rows))

@@ -1,0 +1,328 @@
+"""The paper's claims, each decided by comparisons paired over the same test images.
+
+A comparison is the SPC of one readout minus that of another on the same natural image, averaged
+over images, with a 95 % interval (docs/methods.md, "Uncertainty"). A claim makes several, and
+holds only when every one has its whole interval above zero: the comparison with the lowest end
+decides, and no correction for their number is needed (an intersection-union test).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from analysis.cells import number
+from analysis.commands import fill_command, head_command, situation
+from analysis.conditions import PIXELS
+from analysis.intervals import LEAST_IMAGES, bootstrap_interval
+from analysis.labels import model_label
+from analysis.measured import ALL_LEVELS, image_values, measure
+from analysis.published import PAPER, position_tables
+from analysis.results import Results
+
+HOLDS, FAILS, NOT_MEASURED = "holds", "does not hold", "not measured"
+VERDICTS = (HOLDS, FAILS, NOT_MEASURED)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One readout of a backbone, by default that of the paper's table 1."""
+
+    pattern: str
+    padding: str = "zeros"
+    reads: str = ALL_LEVELS
+    kernel_size: int = 3
+    depth: int = 1
+    probe_padding: int = 0
+    pixels: bool = False  # of the images themselves, whatever the backbone
+
+    def key(self, backbone: str) -> tuple[Any, ...]:
+        """Backbone, padding, pattern, reads, kernel size, depth, probe padding."""
+        place = (PIXELS, "-") if self.pixels else (backbone, self.padding)
+        shape = (self.reads, self.kernel_size, self.depth, self.probe_padding)
+        return (*place, self.pattern, *shape)
+
+
+_KEY = ["backbone", "backbone_padding", "pattern", "reads", "kernel_size", "depth"]
+_KEY += ["probe_padding"]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """`more` is claimed to score a higher SPC than `less`, or than zero."""
+
+    text: str
+    more: Reading
+    less: Reading | None
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One sentence of the paper, and what decides it."""
+
+    name: str
+    statement: str
+    comparisons: tuple[Comparison, ...]
+    made_for: tuple[str, ...] = ("vgg16",)  # backbones the paper shows it for
+    equal_width: tuple[str, ...] = ()  # levels that must have equally many channels
+
+
+def _each(patterns: str, text: str, more: dict[str, Any], less: dict[str, Any]) -> list[Comparison]:
+    return [
+        Comparison(f"{p}: {text}", replace(Reading(p), **more), replace(Reading(p), **less))
+        for p in patterns.split()
+    ]
+
+
+def _steps(patterns: str, name: str, values: list[Any], **shared: Any) -> list[Comparison]:
+    """Each value against the one before."""
+    words = {"kernel_size": "kernel {0} x {0}", "depth": "{0} layers", "reads": "{0}"}
+    word = words.get(name, "readout padding {0}")
+    return [
+        comparison
+        for before, after in zip(values, values[1:], strict=False)
+        for comparison in _each(
+            patterns,
+            f"{word.format(after)} minus {word.format(before)}",
+            {name: after, **shared},
+            {name: before, **shared},
+        )
+    ]
+
+
+_EVERY, _MAIN = "H V G HS VS", "H G HS"
+_BOTH = ("vgg16", "resnet152")
+
+CLAIMS = (
+    Claim(
+        "position_is_there",
+        "Position can be read from the features",
+        tuple(Comparison(f"{p}: all levels minus 0", Reading(p), None) for p in _EVERY.split()),
+        _BOTH,
+    ),
+    Claim(
+        "not_in_pixels",
+        "It is not in the pixels alone: the features give more",
+        tuple(_each(_EVERY, "all levels minus pixels", {}, {"pixels": True})),
+        _BOTH,
+    ),
+    Claim(
+        "deeper_carries_more",
+        "Deeper levels carry more",
+        tuple(_steps("H G", "reads", ["f1", "f2", "f3", "f4", "f5"])),
+    ),
+    Claim(
+        "f5_beats_f4",
+        "f5 beats f4 at equal width, so it is depth and not the number of channels",
+        tuple(_steps("H G", "reads", ["f4", "f5"])),
+        equal_width=("f4", "f5"),
+    ),
+    Claim(
+        "larger_kernels",
+        "Larger kernels read more",
+        tuple(_steps(_MAIN, "kernel_size", [1, 3, 7])),
+    ),
+    Claim("more_layers", "More layers read more", tuple(_steps(_MAIN, "depth", [1, 2, 3]))),
+    Claim(
+        "stripes_are_harder",
+        "Stripes are harder than gradients",
+        tuple(
+            Comparison(f"{smooth} minus {stripes}", Reading(smooth), Reading(stripes))
+            for smooth in ("H", "V", "G")
+            for stripes in ("HS", "VS")
+        ),
+        _BOTH,
+    ),
+    Claim(
+        "padding_removed",
+        "Removing the padding makes it collapse",
+        tuple(_each(_MAIN, "zero padding minus none", {}, {"padding": "none"})),
+    ),
+    Claim(
+        "probe_padding",
+        "Padding the readout alone creates some",
+        tuple(_steps(_MAIN, "probe_padding", [0, 1, 2], pixels=True)),
+        (PIXELS,),
+    ),
+)
+
+
+def compare_readings(results: Results, measured: pd.DataFrame | None = None) -> pd.DataFrame:
+    """Every comparison of every claim: one row per condition, backbone and comparison.
+
+    Columns: claim, condition, backbone, comparison, difference (mean SPC of the one minus the
+    other), low and high (95 %), n_images, more and less (the two SPCs), published_difference
+    (of the paper, NaN where it has none), status (of readouts that did not converge), reason (why
+    there is no interval, or empty), fill (the command that would measure it, or empty).
+    """
+    if measured is None:
+        measured = measure(results)
+    measured = measured[measured["images"] == "test"]
+    values = image_values(results)
+    values = values[values["images"] == "test"]
+    rows = []
+    for condition, part in measured.groupby("condition", sort=False):
+        judge = _Judge(results, part, values)
+        for claim in CLAIMS:
+            for backbone in judge.backbones(claim):
+                rows += [
+                    {
+                        "claim": claim.name,
+                        "condition": condition,
+                        "backbone": backbone,
+                        **judge.compare(claim, backbone, comparison),
+                    }
+                    for comparison in claim.comparisons
+                ]
+    return pd.DataFrame(rows)
+
+
+def decide(comparisons: pd.DataFrame) -> pd.DataFrame:
+    """The claims: one row per condition, claim and backbone, from `compare_readings`.
+
+    The columns of the deciding comparison, and: statement, verdict ("holds", "does not hold",
+    "not measured"), n_comparisons, n_measured, why (the verdict in a few words).
+    """
+    key = ["condition", "claim", "backbone"]
+    rows = [_decide(part) for _, part in comparisons.groupby(key, sort=False)]
+    return pd.DataFrame(rows).reset_index(drop=True)
+
+
+def claim_lines(claims: pd.DataFrame) -> str:
+    """The claims as text, one line each under the heading of their condition."""
+    lines = []
+    for condition, part in claims.groupby("condition", sort=False):
+        lines += [f"### The paper's claims\n\nMeasured on: {condition}.\n"]
+        lines += [claim_line(claim) for claim in part.itertuples()] + [""]
+    return "\n".join(lines)
+
+
+def claim_line(claim: Any) -> str:
+    """One claim: verdict, statement, the comparison that decides it, its interval."""
+    where = "" if claim.backbone == PIXELS else f" ({model_label(claim.backbone)})"
+    text = f"- **{claim.verdict}**: {claim.statement}{where}."
+    if np.isfinite(claim.low):
+        text += f" {deciding_text(claim)};"
+    text += f" {claim.why}."
+    return text + (f" Fill: `{claim.fill}`" if claim.fill else "")
+
+
+def deciding_text(claim: Any) -> str:
+    """The deciding comparison: its two SPCs, their difference and interval, and the paper's."""
+    ours = number(claim.difference, signed=True)
+    interval = f"{number(claim.low, signed=True)} to {number(claim.high, signed=True)}"
+    paper = number(claim.published_difference, signed=True)
+    sides = f"{number(claim.more)} against {number(claim.less)}"
+    return f"Weakest, {claim.comparison}: {ours} ({sides}; 95 % {interval}; paper {paper})"
+
+
+class _Judge:
+    """Makes the comparisons of one condition."""
+
+    def __init__(self, results: Results, measured: pd.DataFrame, values: pd.DataFrame) -> None:
+        self.results = results
+        self.known = situation(measured, results)
+        self.measured = measured.drop_duplicates(_KEY).set_index(_KEY)
+        merged = values.merge(measured[["run", "levels", "reads"]].drop_duplicates())
+        self.values = {
+            key: part.set_index("image")["spc"] for key, part in merged.groupby(_KEY, sort=False)
+        }
+        paper = position_tables()
+        paper = paper[(paper["source"] == PAPER) & (paper["images"] == "test")]
+        paper = paper.assign(
+            reads=paper["levels"].where(paper["levels"].str.len() == 2, ALL_LEVELS)
+        )
+        self.paper = paper[paper["weights"].isin(["imagenet", "-"])].groupby(_KEY)["spc"].first()
+
+    def backbones(self, claim: Claim) -> list[str]:
+        """Those that the paper made the claim for, and those that were measured for it."""
+        if claim.made_for == (PIXELS,):
+            return [PIXELS]
+        present = [b for b in dict.fromkeys(self.measured.index.get_level_values(0)) if b != PIXELS]
+        fitting = [
+            backbone
+            for backbone in present
+            if backbone in claim.made_for
+            or any(self._measured(c, backbone) for c in claim.comparisons)
+        ]
+        return fitting or [claim.made_for[0]]
+
+    def _measured(self, comparison: Comparison, backbone: str) -> bool:
+        sides = [side for side in (comparison.more, comparison.less) if side is not None]
+        return all(side.key(backbone) in self.values for side in sides)
+
+    def compare(self, claim: Claim, backbone: str, comparison: Comparison) -> dict[str, Any]:
+        """One row of `compare_readings`, without what names it."""
+        sides = [side for side in (comparison.more, comparison.less) if side is not None]
+        keys = [side.key(backbone) for side in sides]
+        published = [self.paper.get(key, np.nan) for key in keys]
+        row: dict[str, Any] = {
+            "comparison": comparison.text,
+            "published_difference": published[0] - (published[1] if len(sides) > 1 else 0.0),
+            **dict.fromkeys(("difference", "low", "high", "more", "less"), np.nan),
+            **{"n_images": 0, "status": "", "reason": "", "fill": ""},
+        }
+        missing = [side for side in sides if side.key(backbone) not in self.values]
+        if missing:
+            return row | {"reason": "not measured", "fill": self._fill(missing[0], backbone)}
+        if claim.equal_width and (reason := self._unequal(claim, keys[0])):
+            return row | {"reason": reason}
+        scores = [self.values[key] for key in keys]
+        more = scores[0]
+        less = scores[1] if len(scores) > 1 else pd.Series(0.0, index=more.index)
+        difference = (more - less).dropna()  # aligned by the name of the image
+        both = difference.index
+        row |= {"more": more[both].mean(), "less": less[both].mean(), "n_images": len(both)}
+        row["status"] = self._status(keys)
+        if len(difference) < LEAST_IMAGES:
+            return row | {"reason": f"SPC defined for {len(difference)} images only"}
+        low, high = bootstrap_interval(difference.to_numpy())
+        return row | {"difference": difference.mean(), "low": low, "high": high}
+
+    def _fill(self, reading: Reading, backbone: str) -> str:
+        place, padding, *_ = reading.key(backbone)
+        command = fill_command(place, padding, "test", self.known)
+        swept = place in ("vgg16", PIXELS) or (place, padding) not in self.known.caches
+        return command if swept else head_command(place, reading, self.known)
+
+    def _unequal(self, claim: Claim, key: tuple[Any, ...]) -> str:
+        run = self.measured.loc[key, "run"]
+        channels = self.results.runs[run]["cache"].get("levels", {})
+        widths = [channels.get(level) for level in claim.equal_width]
+        if len(set(widths)) == 1:
+            return ""
+        return f"{' and '.join(claim.equal_width)} have {' and '.join(map(str, widths))} channels"
+
+    def _status(self, keys: list[tuple[Any, ...]]) -> str:
+        found = dict.fromkeys(self.measured.loc[key, "status"] for key in keys)
+        return ", ".join(status for status in found if status != "converged")
+
+
+def _decide(part: pd.DataFrame) -> dict[str, Any]:
+    done = part[np.isfinite(part["low"])]
+    open_ones = part[~np.isfinite(part["low"])]
+    failed = done[done["low"] <= 0]
+    if not failed.empty:
+        verdict, row = FAILS, failed.loc[failed["low"].idxmin()]
+        why = "the interval is below zero" if row["high"] < 0 else "the interval includes zero"
+        why += f" ({len(failed)} of {len(done)} comparisons fail)"
+    elif not open_ones.empty:
+        verdict, row = NOT_MEASURED, open_ones.iloc[0]
+        why = f"{row['comparison']}: {row['reason']} ({len(open_ones)} of {len(part)} comparisons)"
+    else:
+        verdict, row = HOLDS, done.loc[done["low"].idxmin()]
+        why = f"{len(done)} of {len(done)} comparisons hold"
+    if row["status"]:
+        why += f"; a readout of it is {row['status']}"
+    claim = next(claim for claim in CLAIMS if claim.name == row["claim"])
+    counts = {"n_comparisons": len(part), "n_measured": len(done)}
+    return {
+        "statement": claim.statement,
+        "verdict": verdict,
+        **row.drop("reason").to_dict(),
+        **counts,
+        "why": why,
+    }

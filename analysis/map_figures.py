@@ -1,0 +1,163 @@
+"""Figures of maps: targets, predictions, the effect of padding, and where the errors are.
+
+Every function returns a matplotlib `Figure`; only the command saves. `measured` holds rows of one
+condition, or of several whose runs then stand side by side.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from analysis.cells import number
+from analysis.figures import nothing
+from analysis.labels import row_model_label
+from analysis.maps import HeadMaps, first_head, read_maps
+from analysis.measured import ALL_LEVELS, in_table_order, table_1_heads
+from analysis.mosaic import ERROR_COLOURS, MAP_COLOURS, Mosaic
+from analysis.results import IMAGE_SETS, Results
+from analysis.style import look
+from data.targets import PATTERNS, position_map
+
+_ENDS = ("lowest", "highest")  # targets differ in range, their ends do not
+_STRIPES = ("HS", "VS")
+_NO_TABLE_1_HEAD = "no readout of all levels together was measured"
+
+
+def targets() -> Figure:
+    """Figure 3: the five position maps a readout is trained to give."""
+    maps: list[NDArray[Any] | None] = [position_map(pattern) for pattern in PATTERNS]
+    with look():
+        return Mosaic([maps], [""], list(PATTERNS), MAP_COLOURS, _ENDS).draw()
+
+
+def predictions(results: Results, measured: pd.DataFrame) -> Figure:
+    """Figure 4: what each run predicts for each pattern, for one image of every set.
+
+    Columns are patterns; the first row has the targets. Readouts are those of table 1, of the
+    first seed; the natural image is the first of the test set.
+    """
+    rows = table_1_heads(measured).drop_duplicates(["run", "pattern", "images"])
+    sets = [images for images in IMAGE_SETS if (rows["images"] == images).any()]
+    if not sets:
+        with look():
+            return nothing(_NO_TABLE_1_HEAD)
+    maps: list[list[NDArray[Any] | None]] = [[position_map(pattern) for pattern in PATTERNS]]
+    titles = ["target"]
+    for run, name in _runs(rows).items():
+        found = [(pattern, _maps(results, rows, run, pattern)) for pattern in PATTERNS]
+        for images in sets:
+            maps.append([_predicted(results, run, pattern, m, images) for pattern, m in found])
+            titles.append(f"{name}\n{'natural' if images == 'test' else images} image")
+    with look():
+        return Mosaic(maps, titles, list(PATTERNS), MAP_COLOURS, _ENDS).draw()
+
+
+def padding_effect(results: Results, measured: pd.DataFrame) -> Figure:
+    """Figure 6: predictions by padding, of the backbone and of the readout, with their scores.
+
+    Columns are the rows of table 4 and their like. Shown is the first test image; under each map
+    stand SPC and MAE, means over the test set.
+    """
+    rows = _by_padding(measured)
+    patterns = [pattern for pattern in PATTERNS if (rows["pattern"] == pattern).any()]
+    if not patterns:
+        with look():
+            return nothing("no backbone or readout was measured with several paddings")
+    columns = rows.drop_duplicates(_PLACE)
+    labels = [_broken(row_model_label(column)) for column in columns.itertuples()]
+    maps: list[list[NDArray[Any] | None]] = []
+    captions: list[list[str]] = []
+    for pattern in patterns:
+        maps.append([position_map(pattern)])
+        captions.append([""])
+        part = rows[rows["pattern"] == pattern].set_index(_PLACE)
+        for place in zip(*(columns[name] for name in _PLACE), strict=True):
+            if place not in part.index:
+                maps[-1].append(None)
+                captions[-1].append("")
+                continue
+            row = next(part.loc[[place]].reset_index().itertuples())
+            found = read_maps(results, row.run, first_head(results, row))
+            maps[-1].append(_predicted(results, row.run, pattern, found, "test"))
+            spc = number(row.spc) if np.isfinite(row.spc) else "undefined"
+            captions[-1].append(f"SPC {spc}\nMAE {number(row.mae)}")
+    with look():
+        columns_shown = ["target", *labels]
+        return Mosaic(maps, patterns, columns_shown, MAP_COLOURS, _ENDS, captions).draw()
+
+
+def error_maps(results: Results, measured: pd.DataFrame) -> Figure:
+    """Figure 7: where readouts err, by the content loss of the paper's equation 4.
+
+    The squared difference between prediction and target at every pixel, averaged over the test
+    images; one row per pattern with its own scale, one column per run.
+    """
+    rows = table_1_heads(measured)
+    rows = rows[rows["images"] == "test"].drop_duplicates(["run", "pattern"])
+    runs = _runs(rows)
+    patterns = [pattern for pattern in PATTERNS if (rows["pattern"] == pattern).any()]
+    maps: list[list[NDArray[Any] | None]] = []
+    notes = []
+    for pattern in patterns:
+        found = [_maps(results, rows, run, pattern) for run in runs]
+        errors = [None if m is None else m.error["test"] for m in found]
+        # A single bad pixel must not darken the rest: the scale ends at a high percentile.
+        top = max(float(np.percentile(error, 99.5)) for error in errors if error is not None)
+        maps.append([None if error is None else error / max(top, 1e-12) for error in errors])
+        notes.append(f"0 to {number(top)}")
+    with look():
+        if not patterns:
+            return nothing(_NO_TABLE_1_HEAD)
+        columns = [_broken(name) for name in runs.values()]
+        ends = ("0", "largest\nof its row")
+        return Mosaic(maps, patterns, columns, ERROR_COLOURS, ends, notes=notes).draw()
+
+
+_PLACE = ["run", "backbone", "backbone_padding", "probe_padding"]
+
+
+def _by_padding(measured: pd.DataFrame) -> pd.DataFrame:
+    """Natural-image rows of models measured with several paddings, in the order of table 4."""
+    same = (measured["images"] == "test") & (measured["reads"] == ALL_LEVELS)
+    same &= (measured["kernel_size"] == 3) & (measured["depth"] == 1)
+    rows = measured[same & measured["pattern"].isin(["H", "G", "HS"])]
+    paddings = rows.groupby("backbone")[["backbone_padding", "probe_padding"]]
+    rows = rows[paddings.transform("nunique").max(axis=1) > 1]
+    order = in_table_order(rows)
+    return order.drop_duplicates([*_PLACE, "pattern"])
+
+
+def _runs(rows: pd.DataFrame) -> dict[str, str]:
+    """Run -> its label, in the order of the tables; runs that would read alike keep their names."""
+    firsts = in_table_order(rows).drop_duplicates("run")
+    labels = {row.run: row_model_label(row) for row in firsts.itertuples()}
+    texts = list(labels.values())
+    return {run: text if texts.count(text) == 1 else run for run, text in labels.items()}
+
+
+def _broken(label: str) -> str:
+    """A label in short lines, to stand above a map."""
+    return label.replace(", ", "\n").replace(" w/o", "\nw/o").replace("readout ", "readout\n")
+
+
+def _predicted(
+    results: Results, run: str, pattern: str, maps: HeadMaps | None, images: str
+) -> NDArray[Any] | None:
+    """The first prediction for an image set, scaled so that the target spans 0 to 1."""
+    if maps is None or images not in maps.predictions:
+        return None
+    shown = maps.predictions[images][0]
+    signed = results.runs[run].get("protocol", {}).get("signed_stripes")
+    return (shown + 1.0) / 2.0 if signed and pattern in _STRIPES else shown
+
+
+def _maps(results: Results, rows: pd.DataFrame, run: str, pattern: str) -> HeadMaps | None:
+    part = rows[(rows["run"] == run) & (rows["pattern"] == pattern)]
+    if part.empty:
+        return None
+    return read_maps(results, run, first_head(results, next(part.itertuples())))

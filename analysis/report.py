@@ -1,0 +1,221 @@
+"""One self-contained page: what was run, tables, figures, claims, warnings, how to run it again."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import jinja2
+import numpy as np
+import pandas as pd
+
+from analysis import cells
+from analysis.catalogue import Drawing
+from analysis.claims import VERDICTS, deciding_text
+from analysis.commands import extract_command, situation, train_command
+from analysis.conditions import PIXELS, image_label, weights_label
+from analysis.labels import model_label
+from analysis.measured import METRICS
+from analysis.results import STATUSES, Results
+from analysis.style import save
+from analysis.tables import Grid
+
+_MEDIA = {"svg": "image/svg+xml", "png": "image/png"}
+_CONVERGED = "converged"
+_PLOT_WIDTH = 150.0  # of the little drawing of a claim's interval, in its own units
+
+
+@dataclass(frozen=True)
+class Content:
+    """What goes into a report."""
+
+    results: Results
+    measured: pd.DataFrame
+    grids: list[Grid]
+    claims: pd.DataFrame  # what `analysis.claims.decide` gives
+    drawings: list[Drawing]
+    command: str  # that made the report
+
+
+def report(content: Content) -> str:
+    """The page as HTML: everything is inside, nothing is fetched."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("analysis"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    results = content.results
+    return environment.get_template("report.html").render(
+        conditions=list(dict.fromkeys(content.measured["condition"])),
+        claims=_claim_groups(content.claims),
+        verdicts=_counted(content.claims["verdict"]),
+        tables=[_table(grid) for grid in content.grids],
+        figures=[_figure(drawing) for drawing in content.drawings],
+        runs=[_run(run, results) for run in results.runs],
+        statuses=_statuses(results),
+        unfinished=_unfinished(results),
+        commands=_commands(content),
+        marks=cells.MARKS,
+    )
+
+
+def _counted(verdicts: pd.Series) -> list[tuple[str, int]]:
+    """How many claims hold, do not hold, were not measured; in words that follow the number."""
+    counts = [int((verdicts == verdict).sum()) for verdict in VERDICTS]
+    plural = ("claims hold", "do not hold", "not measured")
+    singular = ("claim holds", "does not hold", "not measured")
+    words = [singular[i] if count == 1 else plural[i] for i, count in enumerate(counts)]
+    return list(zip(words, counts, strict=True))
+
+
+def _table(grid: Grid) -> dict[str, Any]:
+    source = grid.layout.source
+    rows: list[dict[str, Any]] = [
+        {"labels": labels, "cells": [_cell(c, m, source) for c in found for m in METRICS]}
+        for labels, found in grid.rows
+    ]
+    texts = [cell["value"] for row in rows for cell in row["cells"]]
+    return {
+        "title": grid.title,
+        "provenance": grid.provenance,
+        "row_names": grid.row_names,
+        "columns": grid.columns,
+        "rows": rows,
+        "notes": cells.legend(texts),
+        "missing": grid.missing,
+        "published": bool(source),
+    }
+
+
+def _cell(cell: Any, metric: str, source: str) -> dict[str, Any]:
+    if cell is None:
+        return {"value": cells.NOTHING, "kind": "unasked", "sort": "", "fill": "", "lines": {}}
+    value = getattr(cell, metric)
+    kind = "value" if np.isfinite(value) else "undefined"
+    kind = "missing" if cells.is_missing(cell) else kind
+    lines = {"interval": cells.interval(cell, metric), "deviation": ""}
+    if np.isfinite(getattr(cell, f"{metric}_sd")):
+        lines["deviation"] = f"± {cells.deviation(cell, metric)} over {cell.n_seeds:.0f} seeds"
+    if source:
+        lines["published"] = cells.published(cell, metric, source)
+        lines["difference"] = cells.difference(cell, metric)
+    return {
+        "value": cells.ours(cell, metric),
+        "kind": kind,
+        "sort": f"{value:.6f}" if np.isfinite(value) else "",
+        "fill": cell.fill,
+        "lines": {name: text for name, text in lines.items() if text not in ("", cells.NOTHING)},
+    }
+
+
+def _claim_groups(claims: pd.DataFrame) -> list[dict[str, Any]]:
+    finite = claims[["low", "high", "published_difference"]].to_numpy(dtype=float)
+    ends = finite[np.isfinite(finite)]
+    scale = min(0.0, *ends, 0.0) - 0.03, max(0.1, *ends, 0.1) + 0.03
+    return [
+        {"condition": condition, "claims": [_claim(claim, scale) for claim in part.itertuples()]}
+        for condition, part in claims.groupby("condition", sort=False)
+    ]
+
+
+def _claim(claim: Any, scale: tuple[float, float]) -> dict[str, Any]:
+    def place(value: float) -> float | None:
+        share = (value - scale[0]) / (scale[1] - scale[0])
+        return round(_PLOT_WIDTH * share, 1) if np.isfinite(value) else None
+
+    drawn = ("low", "high", "difference", "published_difference")
+    return {
+        "verdict": claim.verdict,
+        "rank": VERDICTS.index(claim.verdict) + 1,
+        "statement": claim.statement,
+        "model": "" if claim.backbone == PIXELS else model_label(claim.backbone),
+        "decided": deciding_text(claim) if np.isfinite(claim.low) else "",
+        "why": claim.why,
+        "fill": claim.fill,
+        "plot": {"zero": place(0.0), **{name: place(getattr(claim, name)) for name in drawn}},
+    }
+
+
+def _figure(drawing: Drawing) -> dict[str, str]:
+    target = io.BytesIO()
+    save(drawing.figure, target, drawing.kind)
+    data = base64.b64encode(target.getvalue()).decode()
+    return {
+        "name": drawing.name,
+        "title": drawing.title,
+        "caption": drawing.caption,
+        "source": f"data:{_MEDIA[drawing.kind]};base64,{data}",
+        # Shown no larger than drawn: 96 CSS pixels to the inch, and a little more.
+        "width": f"{drawing.figure.get_size_inches()[0] * 110:.0f}",
+    }
+
+
+def _run(run: str, results: Results) -> dict[str, Any]:
+    settings = results.runs[run]
+    scores = results.scores[results.scores["run"] == run]
+    first = scores.iloc[0]
+    return {
+        "name": run,
+        "measured": weights_label(first["weights"], model_label(first["backbone"])),
+        "images": image_label(settings["cache"]),
+        "heads": scores["head"].nunique(),
+        "seeds": scores["seed"].nunique(),
+        "facts": list(_flat(settings)),
+    }
+
+
+def _flat(value: Any, name: str = "") -> Iterable[tuple[str, str]]:
+    """Nested settings as lines: `cache.features.taps`, its value."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _flat(inner, f"{name}.{key}" if name else str(key))
+    elif isinstance(value, list):
+        yield name, ", ".join(map(str, value))
+    else:
+        yield name, str(value)
+
+
+def _heads(results: Results) -> pd.DataFrame:
+    return results.scores.drop_duplicates(["run", "head"])
+
+
+def _statuses(results: Results) -> list[dict[str, Any]]:
+    """How many readouts ended how, by run."""
+    heads = _heads(results)
+    counts = heads.groupby(["run", "status"], sort=False).size().unstack(fill_value=0)
+    return [
+        {"run": run, "counts": [int(counts.loc[run].get(status, 0)) for status in STATUSES]}
+        for run in results.runs
+    ]
+
+
+def _unfinished(results: Results) -> list[dict[str, Any]]:
+    """The readouts that did not converge, worst first."""
+    heads = _heads(results)
+    heads = heads[heads["status"] != _CONVERGED]
+    order = heads["status"].map(STATUSES.index).sort_values(ascending=False, kind="stable")
+    columns = ["run", "head", "status", "train_loss", "heldout_loss"]
+    return [
+        {
+            **row,
+            "train_loss": f"{row['train_loss']:.4g}",
+            "heldout_loss": f"{row['heldout_loss']:.4g}",
+        }
+        for row in heads.loc[order.index, columns].to_dict("records")
+    ]
+
+
+def _commands(content: Content) -> list[str]:
+    """The commands that give this report again, in order."""
+    extract: list[str] = []
+    train: list[str] = []
+    for _, part in content.measured.groupby("condition", sort=False):
+        known = situation(part, content.results)
+        extract += [extract_command(*place, known) for place in sorted(known.caches)]
+        train.append(train_command(known))
+    return list(dict.fromkeys([*extract, *train, content.command]))

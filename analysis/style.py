@@ -1,0 +1,121 @@
+"""One look for every figure: Okabe-Ito colours, markers that tell lines apart in grey, no clutter.
+
+Figures are made with matplotlib's objects, never with pyplot: no global state, no window, nothing
+to close.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+INK, SOFT, RULE = "#1a1a1a", "#595959", "#d0d0d0"
+# Okabe and Ito (2008), darkest first: they differ in grey too, and the markers and dashes more so.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+DASHES = ("-", "--", "-.", ":")
+LINE_PANEL_INCHES = (3.3, 2.7)
+
+_SETTINGS: Any = {
+    "font.family": "DejaVu Sans",
+    "font.size": 8,
+    "axes.titlesize": 8.5,
+    "axes.titleweight": "bold",
+    "axes.labelsize": 8,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": SOFT,
+    "axes.linewidth": 0.6,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.grid.axis": "y",
+    "axes.axisbelow": True,
+    "grid.color": RULE,
+    "grid.linewidth": 0.5,
+    "xtick.color": SOFT,
+    "ytick.color": SOFT,
+    "xtick.labelsize": 7.5,
+    "ytick.labelsize": 7.5,
+    "xtick.major.size": 0,
+    "ytick.major.size": 0,
+    "legend.frameon": False,
+    "legend.fontsize": 7.5,
+    "lines.linewidth": 1.4,
+    "lines.markersize": 4.5,
+    "figure.facecolor": "white",
+    "image.interpolation": "nearest",
+    "savefig.dpi": 160,
+    "svg.hashsalt": "position-probes",
+}
+
+
+@dataclass(frozen=True)
+class LineLook:
+    """How one series is drawn."""
+
+    color: str
+    marker: str
+    linestyle: str
+
+
+def line_look(index: int) -> LineLook:
+    """The look of the series `index`: colour, marker and dash change together."""
+    return LineLook(
+        COLOURS[index % len(COLOURS)], MARKERS[index % len(MARKERS)], DASHES[index % len(DASHES)]
+    )
+
+
+PUBLISHED_LOOK: dict[str, Any] = {
+    "color": SOFT,
+    "linestyle": (0, (1, 1.5)),
+    "markerfacecolor": "white",
+}
+
+
+def save(figure: Figure, target: Path | IO[bytes], kind: str) -> None:
+    """Write `figure` as "pdf", "png" or "svg"; the same figure gives the same bytes every time."""
+    undated = {"pdf": {"CreationDate": None}, "svg": {"Date": None}, "png": {}}[kind]
+    with look():
+        figure.savefig(target, format=kind, metadata=undated)
+
+
+@contextmanager
+def look() -> Iterator[None]:
+    """The settings under which figures are made and saved."""
+    with mpl.rc_context(_SETTINGS):
+        yield
+
+
+def line_panels(
+    titles: list[str], *, columns: int = 3, sharex: bool = True, sharey: bool = True
+) -> tuple[Figure, list[Axes]]:
+    """A figure with one panel of lines per title."""
+    columns = min(columns, len(titles))
+    rows = -(-len(titles) // columns)
+    width, height = LINE_PANEL_INCHES
+    figure = Figure(figsize=(width * columns, height * rows + 0.5), layout="constrained")
+    grid = figure.subplots(rows, columns, squeeze=False, sharex=sharex, sharey=sharey)
+    panels = list(grid.ravel())
+    for panel, title in zip(panels, titles, strict=False):
+        panel.set_title(title, loc="left")
+    for panel in panels[len(titles) :]:
+        panel.remove()
+    return figure, panels[: len(titles)]
+
+
+def common_legend(figure: Figure, panels: list[Axes], order: list[str], columns: int) -> None:
+    """One legend above all panels, each label once, in the given order, filled by columns."""
+    found: dict[str, Any] = {}
+    for panel in panels:
+        for handle, label in zip(*panel.get_legend_handles_labels(), strict=True):
+            found.setdefault(str(label), handle)
+    labels = [label for label in order if label in found]
+    handles = [found[label] for label in labels]
+    figure.legend(handles, labels, loc="outside upper left", ncols=columns)

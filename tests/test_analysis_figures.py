@@ -1,0 +1,204 @@
+"""Figures show what was measured; they are returned, never saved, the same every time."""
+
+import io
+import sys
+from pathlib import Path
+
+import h5py
+import matplotlib as mpl
+import numpy as np
+import pytest
+import torch
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+from results_builder import PIXELS, ResultsBuilder, demo_results
+
+from analysis import figures, map_figures
+from analysis.catalogue import draw_all
+from analysis.maps import border_profile, read_maps
+from analysis.measured import measure
+from analysis.mosaic import ERROR_COLOURS, MAP_COLOURS
+from analysis.results import Results, read_results
+from analysis.style import line_look, save
+from data.errors import UserError
+from data.targets import position_map
+from probe.heads import HeadSpec
+
+ALL = ("f1", "f2", "f3", "f4", "f5")
+HEAD = "G-f1+f2+f3+f4+f5-k3-d1-p0-s0"
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory) -> Results:
+    folder = tmp_path_factory.mktemp("figures")
+    return read_results(demo_results(folder, maps=True).folder)
+
+
+def texts(figure: Figure) -> list[str]:
+    found = [text.get_text() for axes in figure.axes for text in axes.texts]
+    found += [axes.get_title(loc="left") for axes in figure.axes]
+    return [text for text in found if text]
+
+
+def tiles(figure: Figure) -> list[np.ndarray]:
+    return [np.asarray(image.get_array()) for image in figure.axes[0].images]
+
+
+def line(axes, label: str) -> np.ndarray:
+    """(points, 2) of the error bars with this label."""
+    bars = next(c for c in axes.containers if c.get_label() == label)
+    return bars.lines[0].get_xydata()
+
+
+def test_every_figure_is_drawn_and_none_is_saved(results: Results, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    drawn = list(draw_all(results, measure(results)))
+    names = [drawing.name for drawing in drawn]
+    assert names == [
+        *("figure_3", "figure_4", "figure_5", "figure_6", "figure_7"),
+        *("spc_by_level", "error_by_border"),
+    ]
+    assert all(isinstance(drawing.figure, Figure) for drawing in drawn)
+    assert not list(tmp_path.iterdir())
+    assert "matplotlib.pyplot" not in sys.modules
+
+
+@pytest.mark.parametrize("kind", ["svg", "pdf", "png"])
+def test_the_same_results_give_the_same_bytes(results: Results, kind: str):
+    written = []
+    for _ in range(2):
+        target = io.BytesIO()
+        save(figures.spc_by_level(measure(results)), target, kind)
+        written.append(target.getvalue())
+    assert written[0] == written[1]
+    assert len(written[0]) > 2000
+
+
+def test_targets_are_the_five_maps():
+    shown = tiles(map_figures.targets())
+    for tile, pattern in zip(shown, ("H", "V", "G", "HS", "VS"), strict=True):
+        np.testing.assert_allclose(tile, position_map(pattern))
+
+
+def test_predictions_are_upsampled_as_they_are_scored(results: Results):
+    with h5py.File(results.folder / "vgg16-random-zeros" / "heads.h5") as file:
+        kept = file[HEAD]["predictions/noise"][()]
+    maps = torch.from_numpy(kept)[:, None]
+    expected = torch.nn.functional.interpolate(maps, (224, 224), mode="bilinear")[:, 0].numpy()
+    found = read_maps(results, "vgg16-random-zeros", HEAD)
+    np.testing.assert_allclose(found.predictions["noise"], expected, atol=1e-5)
+    shown = tiles(map_figures.predictions(results, measure(results)))
+    assert any(np.allclose(tile, expected[0], atol=1e-5) for tile in shown)
+    # 5 targets; pixels and padded VGG16 5 patterns, unpadded 3; each for 4 image sets.
+    assert len(shown) == 5 + 4 * (5 + 5 + 3)
+
+
+def test_signed_stripes_are_scaled_like_their_target(results: Results):
+    head = HEAD.replace("G-", "HS-")
+    raw = read_maps(results, "vgg16-random-zeros", head).predictions["test"][0]
+    shown = tiles(map_figures.predictions(results, measure(results)))
+    assert any(np.allclose(tile, (raw + 1) / 2, atol=1e-6) for tile in shown)
+
+
+def test_what_was_not_measured_says_so(results: Results):
+    said = texts(map_figures.predictions(results, measure(results)))
+    assert said.count("not\nmeasured") == 2 * 4  # V and VS without padding
+
+
+def test_padding_figure_has_the_scores_of_table_4_under_each_map(results: Results):
+    measured = measure(results)
+    said = texts(map_figures.padding_effect(results, measured))
+    rows = measured[(measured["images"] == "test") & (measured["reads"] == "all")]
+    rows = rows[(rows["depth"] == 1) & (rows["kernel_size"] == 3)]
+    rows = rows[rows["pattern"].isin(["H", "G", "HS"])]
+    wanted = [
+        f"SPC {row.spc:.3f}\nMAE {row.mae:.3f}".replace(" 0.", " .") for row in rows.itertuples()
+    ]
+    assert sorted(text for text in said if text.startswith("SPC")) == sorted(wanted)
+    assert len(wanted) == 3 * 5
+
+
+def test_error_maps_are_scaled_within_their_row(results: Results):
+    with h5py.File(results.folder / "pixels" / "heads.h5") as file:
+        worst = file["H-input-k3-d1-p0-s0"]["error/test"][()]
+    figure = map_figures.error_maps(results, measure(results))
+    top = np.percentile(worst, 99.5)
+    np.testing.assert_allclose(tiles(figure)[0], worst / top, rtol=1e-5)
+    assert f"0 to {top:.3f}".replace(" 0.", " .") in texts(figure)
+
+
+def test_levels_figure_shows_means_intervals_and_the_paper(results: Results):
+    measured = measure(results)
+    figure = figures.spc_by_level(measured)
+    panels = {axes.get_title(loc="left"): axes for axes in figure.axes}
+    assert set(panels) == {"H", "G"}
+    points = line(panels["H"], "vgg16-random-zeros")
+    np.testing.assert_allclose(points[:, 0], range(1, 7))  # f1 ... f5, all
+    np.testing.assert_allclose(points[:, 1], [0.15, 0.3, 0.45, 0.6, 0.75, 0.78], atol=1e-5)
+    paper = next(x for x in panels["H"].lines if "paper" in str(x.get_label()))
+    np.testing.assert_allclose(paper.get_xydata()[:, 1], [0.101, 0.344, 0.472, 0.610, 0.657, 0.742])
+
+
+def test_readout_figure_shows_depth_and_kernel_size(results: Results):
+    figure = figures.readout_effect(measure(results))
+    panels = {axes.get_title(loc="left"): axes for axes in figure.axes}
+    depth = panels["VGG16: convolutions in the readout"]
+    np.testing.assert_allclose(line(depth, "H")[:, 1], [0.78, 0.83, 0.88], atol=1e-5)
+    assert [text.get_text() for text in depth.get_xticklabels()] == ["1", "2", "3"]
+    kernel = panels["VGG16: kernel size of the readout"]
+    np.testing.assert_allclose(line(kernel, "H")[:, 1], [0.76, 0.78, 0.82], atol=1e-5)
+    assert [text.get_text() for text in kernel.get_xticklabels()] == ["1", "3", "7"]
+
+
+def test_border_profile_is_the_mean_over_each_ring():
+    error = np.random.default_rng(0).random((9, 9)).astype(np.float32)
+    profile = border_profile(error)
+    sums: dict[int, list[float]] = {}
+    for y in range(9):
+        for x in range(9):
+            sums.setdefault(min(y, x, 8 - y, 8 - x), []).append(float(error[y, x]))
+    expected = [np.sqrt(np.mean(sums[ring])) for ring in range(5)]
+    np.testing.assert_allclose(profile["error"], expected, rtol=1e-6)
+    np.testing.assert_allclose(profile["distance"], (np.arange(5) + 0.5) / 9 * 100)
+
+
+def test_conditions_get_figures_of_their_own(tmp_path: Path):
+    builder = demo_results(tmp_path, maps=True).add(weights="imagenet")
+    results = read_results(builder.folder)
+    drawn = {drawing.name: drawing for drawing in draw_all(results, measure(results))}
+    assert {"figure_4", "figure_4_2"} < set(drawn)
+    captions = {drawn["figure_4"].caption, drawn["figure_4_2"].caption}
+    assert sum("with ImageNet weights" in caption for caption in captions) == 1
+    panels = drawn["spc_by_level"].figure.axes[0]
+    labels = {c.get_label() for c in panels.containers}
+    assert {"vgg16-random-zeros", "vgg16-imagenet-zeros", PIXELS} <= labels
+
+
+def test_figures_of_little_say_so_rather_than_fail(tmp_path: Path):
+    heads = [HeadSpec(("f3",), 5, 2, 1, "V")]
+    builder = ResultsBuilder(tmp_path, maps=True).add("own_net", heads=heads)
+    results = read_results(builder.folder)
+    for drawing in draw_all(results, measure(results)):
+        save(drawing.figure, io.BytesIO(), "png")
+
+
+def test_missing_maps_are_named(results: Results, tmp_path: Path):
+    with pytest.raises(UserError, match=r"heads\.h5 has no maps of head Q.*half written"):
+        read_maps(results, "pixels", "Q")
+    demo_results(tmp_path)  # without maps
+    bare = read_results(tmp_path)
+    with pytest.raises(UserError, match=r"heads\.h5 has no maps"):
+        map_figures.error_maps(bare, measure(bare))
+
+
+def test_series_differ_without_colour_and_maps_rise_in_lightness():
+    looks = [line_look(index) for index in range(7)]
+    assert len({one.marker for one in looks}) == 7
+    assert len({one.color for one in looks}) == 7
+    for name in (MAP_COLOURS, ERROR_COLOURS):
+        colours = mpl.colormaps[name](np.linspace(0, 1, 32))[:, :3]
+        lightness = colours @ [0.2126, 0.7152, 0.0722]
+        assert (np.diff(lightness) > 0).all()
+    # The first three lines of most figures: luminance far enough apart to print in grey.
+    grey = [np.dot(to_rgb(one.color), [0.2126, 0.7152, 0.0722]) for one in looks[:3]]
+    assert min(abs(a - b) for i, a in enumerate(grey) for b in grey[:i]) > 0.03
