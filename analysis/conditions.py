@@ -19,7 +19,13 @@ from analysis.results import Results
 PIXELS = "pixels"
 
 # Parts of a cache's identity that belong to one backbone, or that do not move its scores.
-_OF_ONE_BACKBONE = ("backbone", "weights_sha256", "weights_source", "levels", "taps")
+_OF_ONE_BACKBONE: tuple[str, ...] = (
+    "backbone",
+    "weights_sha256",
+    "weights_source",
+    "levels",
+    "taps",
+)
 _OF_ONE_BACKBONE += ("padding", "padding_changes", "calibration")
 _NOT_COMPARED = ("schema", "versions", "sources", "precision", "compression", "device")
 

@@ -21,6 +21,7 @@ from analysis.measured import ALL_LEVELS, METRICS, in_table_order, measure
 from analysis.published import HEAD, REPRODUCTION, position_tables
 from analysis.results import Results
 from data.errors import UserError
+from data.protocols import protocol_options
 from data.targets import PATTERNS
 
 NOTHING_MEASURED = "nothing measured"
@@ -42,7 +43,8 @@ class Grid:
     @property
     def title(self) -> str:
         """Its number and what it shows."""
-        return f"Table {self.layout.name}. {self.layout.title}"
+        layout = self.layout
+        return f"Table {layout.name}. {layout.title}" if layout.source else layout.title
 
     @property
     def provenance(self) -> list[str]:
@@ -121,9 +123,8 @@ def study(measured: pd.DataFrame) -> pd.DataFrame:
     """
     rows = measured[measured["images"] == "test"].drop_duplicates(["run", *HEAD])
     rows = in_table_order(rows)
-    empty = [f"{kind}_{metric}" for kind in ("published",) for metric in METRICS]
-    empty += [f"{metric}_difference" for metric in METRICS]
-    named = rows.assign(table=STUDY.name, condition="see the runs", fill="")
+    empty = [name for m in METRICS for name in (f"published_{m}", f"{m}_difference")]
+    named = rows.assign(table=STUDY.name, condition="every run of these results", fill="")
     return label_rows(named).assign(**dict.fromkeys(empty, np.nan)).reset_index(drop=True)
 
 
@@ -141,7 +142,8 @@ def _protocol(layout: Layout) -> str:
 
 def _conditions(layout: Layout, measured: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     """Conditions whose recipe is that of the source, with their rows; at least one."""
-    reproduction = measured["protocol"] == "reproduction"
+    recipes = measured["protocol"].map(lambda name: protocol_options(name)[0])
+    reproduction = recipes == "reproduction"
     rows = measured[reproduction if layout.source == REPRODUCTION else ~reproduction]
     found = [(str(name), part) for name, part in rows.groupby("condition", sort=False)]
     return found or [(NOTHING_MEASURED, rows)]

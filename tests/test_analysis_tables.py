@@ -112,7 +112,7 @@ def test_backbones_and_paddings_the_paper_lacks_join_its_tables(tmp_path: Path):
     assert "| my_net " in first
     (fourth,) = blocks(tmp_path, "4")
     assert "| VGG16, reflect padding " in fourth
-    assert "my_net" not in fourth, "measured at one padding only: nothing to compare"
+    assert "| my_net" not in fourth, "measured at one padding only: nothing to compare"
 
 
 def test_missing_is_shown_with_the_command_that_fills_it(tmp_path: Path):
@@ -314,7 +314,8 @@ def test_no_torch_is_imported(tmp_path: Path):
     script = (
         "import sys; from analysis.cli import main; "
         f"main(['--results-dir', {str(tmp_path / 'results')!r}, '--out', "
-        f"{str(tmp_path / 'tables')!r}], standalone_mode=False); "
+        f"{str(tmp_path / 'tables')!r}, '--format', 'md', '--format', 'html'], "
+        "standalone_mode=False); "
         "assert 'pandas' in sys.modules; "
         "print([name for name in sys.modules if name.split('.')[0] in ('torch', 'torchvision')])"
     )
