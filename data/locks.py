@@ -37,7 +37,11 @@ class CacheLocks:
     @contextmanager
     def whole(self) -> Iterator[None]:
         """Wait until no other process sets up or completes the cache, and keep it so."""
-        self._lock(fcntl.LOCK_EX, _SETUP_BYTE)
+        try:
+            self._lock(fcntl.LOCK_EX | fcntl.LOCK_NB, _SETUP_BYTE)
+        except (BlockingIOError, PermissionError):
+            print(f"waiting for another process to set up {self.folder}", file=sys.stderr)
+            self._lock(fcntl.LOCK_EX, _SETUP_BYTE)
         try:
             yield
         finally:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +17,8 @@ from data.protocols import FeatureRecipe
 from extract.align import LevelExtractor
 from extract.backbones import Backbone
 from extract.precision import DTYPES
+
+_Levels = tuple[dict[str, Tensor], dict[str, Tensor]]  # features and conversion errors
 
 
 @dataclass(frozen=True)
@@ -71,17 +74,14 @@ class LevelComputer:
                 if not _is_out_of_memory(error):
                     raise
             self._shrink()
-        features = {level: torch.cat([part[0][level] for part in parts]) for level in parts[0][0]}
-        errors = {
-            level: torch.stack([part[1][level] for part in parts]).max() for level in features
-        }
-        return self._to_host(features, errors)
+        return self._to_host(*(parts[0] if len(parts) == 1 else _join(parts)))
 
     @torch.inference_mode()
-    def _compute(self, images: Tensor) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    def _compute(self, images: Tensor) -> _Levels:
         # Rows of RGB pixels, permuted, are channels_last already: no copy but the conversion.
         pixels = images.to(self._device, non_blocking=True).permute(0, 3, 1, 2)
-        with torch.autocast(self._device.type, self._dtype, enabled=self._dtype != torch.float32):
+        enabled = self._dtype != torch.float32
+        with torch.autocast(self._device.type, self._dtype, enabled=enabled), self._exactly():
             levels = self._extractor(pixels.float().div_(255))
         features, errors = {}, {}
         for level in list(levels):
@@ -89,6 +89,12 @@ class LevelComputer:
             features[level] = exact.to(torch.float16, memory_format=torch.contiguous_format)
             errors[level] = exact.sub_(features[level]).abs_().max()
         return features, errors
+
+    def _exactly(self) -> AbstractContextManager[None]:
+        # On a GPU, the same kernels in every run, and float32 that is not rounded to TF32.
+        if self._device.type == "cpu":
+            return nullcontext()
+        return torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False)
 
     def _shrink(self) -> None:
         if self._batch_size == 1:
@@ -119,6 +125,13 @@ class LevelComputer:
         return torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True).copy_(
             tensor, non_blocking=True
         )
+
+
+def _join(parts: list[_Levels]) -> _Levels:
+    """One batch from its parts."""
+    features = {level: torch.cat([part[0][level] for part in parts]) for level in parts[0][0]}
+    errors = {level: torch.stack([part[1][level] for part in parts]).max() for level in features}
+    return features, errors
 
 
 def _is_out_of_memory(error: BaseException) -> bool:
