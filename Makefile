@@ -13,9 +13,9 @@ $(STAMP): setup.cfg pyproject.toml
 	touch $(STAMP)
 
 demo: $(STAMP)
-	$(BIN)/extract-features --backbone vgg16 --weights random --cache-dir demo/features
-	$(BIN)/extract-features --backbone vgg16 --weights random --padding none --cache-dir demo/features
-	$(BIN)/train-probes --sweep --batch-size 8 --cache-dir demo/features --results-dir demo/results
+	$(BIN)/extract-features --backbone vgg16 --weights random --limit 128 --cache-dir demo/features
+	$(BIN)/extract-features --backbone vgg16 --weights random --limit 128 --padding none --cache-dir demo/features
+	$(BIN)/train-probes --sweep --batch-size 4 --cache-dir demo/features --results-dir demo/results
 	$(BIN)/make-tables --results-dir demo/results --out demo/tables
 
 test: $(STAMP)
