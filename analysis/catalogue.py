@@ -9,6 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from analysis import figures, map_figures
+from analysis.learning_curve import learning_curve
 from analysis.results import Results
 
 
@@ -31,6 +32,7 @@ class _Entry:
     draw: Callable[[Results, pd.DataFrame], Figure]
     kind: str = "png"
     by_condition: bool = False  # one figure per condition, or one of everything measured
+    measured: Callable[[Results], bool] = lambda results: True  # of what only some runs have
 
 
 _ENTRIES = (
@@ -82,6 +84,15 @@ _ENTRIES = (
         kind="svg",
     ),
     _Entry(
+        "learning_curve",
+        "How many images it takes",
+        "SPC of exact readouts solved on the first training images of one fixed random order; "
+        "natural images.",
+        learning_curve,
+        kind="svg",
+        measured=lambda results: len(results.curves) > 0,
+    ),
+    _Entry(
         "error_by_border",
         "Error by distance to the border",
         "Root mean squared error over the test images and over the pixels of each ring, all "
@@ -96,6 +107,8 @@ def draw_all(results: Results, measured: pd.DataFrame) -> Iterator[Drawing]:
     """Every figure of what was measured, one after the other."""
     conditions = list(measured.groupby("condition", sort=False))
     for entry in _ENTRIES:
+        if not entry.measured(results):
+            continue
         if not entry.by_condition:
             figure = entry.draw(results, measured)
             yield Drawing(entry.name, entry.title, entry.caption, entry.kind, figure)

@@ -15,6 +15,7 @@ from analysis.latex import document, latex
 from analysis.layouts import STUDY
 from analysis.markdown import markdown
 from analysis.measured import measure
+from analysis.quality import quality_markdown, quality_tables
 from analysis.results import Results, read_results
 from analysis.tables import Grid, compare, grids, select, study
 from data.errors import UserError
@@ -97,12 +98,17 @@ def _write_markdown(work: _Work) -> None:
     for name, blocks in work.arranged.items():
         text = "\n".join(markdown(grid) for grid in blocks)
         write_text(work.config.out / f"table_{name}.md", text)
+    for quality in quality_tables(work.results, work.measured):
+        write_text(work.config.out / f"{quality.name}.md", quality_markdown(quality))
 
 
 def _write_csv(work: _Work) -> None:
     for name, table in work.tables.items():
         text = table.to_csv(index=False, float_format="%.6g")
         write_text(work.config.out / f"table_{name}.csv", text)
+    for quality in quality_tables(work.results, work.measured):
+        text = quality.rows.to_csv(index=False, float_format="%.6g")
+        write_text(work.config.out / f"{quality.name}.csv", text)
 
 
 def _write_latex(work: _Work) -> None:

@@ -19,6 +19,7 @@ from analysis.commands import extract_command, situation, train_command
 from analysis.conditions import PIXELS, image_label, weights_label
 from analysis.labels import model_label
 from analysis.measured import METRICS
+from analysis.quality import QualityTable, quality_lines, quality_tables
 from analysis.results import STATUSES, Results
 from analysis.style import save
 from analysis.tables import Grid
@@ -55,6 +56,7 @@ def report(content: Content) -> str:
         claims=_claim_groups(content.claims),
         verdicts=_counted(content.claims["verdict"]),
         tables=[_table(grid) for grid in content.grids],
+        qualities=[_quality(table) for table in quality_tables(results, content.measured)],
         figures=[_figure(drawing) for drawing in content.drawings],
         runs=[_run(run, results) for run in results.runs],
         statuses=_statuses(results),
@@ -111,6 +113,11 @@ def _cell(cell: Any, metric: str, source: str) -> dict[str, Any]:
         "fill": cell.fill,
         "lines": {name: text for name, text in lines.items() if text not in ("", cells.NOTHING)},
     }
+
+
+def _quality(table: QualityTable) -> dict[str, Any]:
+    header, *lines = quality_lines(table)
+    return {"title": table.title, "header": header, "lines": lines}
 
 
 def _claim_groups(claims: pd.DataFrame) -> list[dict[str, Any]]:

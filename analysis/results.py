@@ -17,7 +17,7 @@ import pandas as pd
 
 from data.errors import UserError
 from data.targets import PATTERNS
-from probe.results import IMAGE_SCORES, LOSSES, RUN, SCHEMA, SCORES
+from probe.results import CURVE, IMAGE_SCORES, LOSSES, RUN, SCHEMA, SCORES
 
 IMAGE_SETS = ("test", "black", "white", "noise")
 STATUSES = ("converged", "falling", "diverged", "constant")
@@ -34,6 +34,9 @@ class Results:
     scores: pd.DataFrame  # one row per head and image set: the columns of scores.csv
     image_scores: pd.DataFrame  # run, head, images, image, spc (NaN: undefined), mae
     losses: pd.DataFrame  # run, head, epoch, train_loss, heldout_loss
+    curves: (
+        pd.DataFrame
+    )  # run, head, n_train, spc, mae, heldout_loss; without rows where unmeasured
     runs: dict[str, dict[str, Any]]  # run -> its run.json
 
 
@@ -108,6 +111,13 @@ _IMAGE_SCORE_KINDS = {
     "spc": _SPC,
     "mae": _MAE,
 }
+_CURVE_KINDS = {
+    "head": _TEXT,
+    "n_train": _whole(1),
+    "spc": _SPC,
+    "mae": _MAE,
+    "heldout_loss": _LOSS,
+}
 _LOSS_KINDS = {"head": _TEXT, "epoch": _whole(1), "train_loss": _LOSS, "heldout_loss": _LOSS}
 
 
@@ -121,7 +131,7 @@ def read_results(folder: Path | str) -> Results:
     scores = _read_csv(path, _SCORE_KINDS, key=key, optional=_OPTIONAL_KINDS)
     if scores.empty:
         raise UserError(f"{path} has no row: run train-probes again")
-    runs, image_scores, losses = {}, [], []
+    runs, image_scores, losses, curves = {}, [], [], []
     for run in dict.fromkeys(scores["run"]):
         if Path(run).name != run or run in (".", ".."):
             row = _row_number(scores.index[scores["run"] == run][0])
@@ -132,15 +142,23 @@ def read_results(folder: Path | str) -> Results:
             _read_csv(place / IMAGE_SCORES, _IMAGE_SCORE_KINDS, key=["head", "images", "image"])
         )
         losses.append(_read_csv(place / LOSSES, _LOSS_KINDS, key=["head", "epoch"]))
+        curves.append(_read_curve(place / CURVE))
     results = Results(
         folder,
         scores,
         _of_runs(image_scores, runs),
         _of_runs(losses, runs),
+        _of_runs(curves, runs),
         runs,
     )
     _check_means(results, path)
     return results
+
+
+def _read_curve(path: Path) -> pd.DataFrame:
+    if not path.exists():
+        return pd.DataFrame(columns=list(_CURVE_KINDS))
+    return _read_csv(path, _CURVE_KINDS, key=["head", "n_train"])
 
 
 def _of_runs(tables: list[pd.DataFrame], runs: Iterable[str]) -> pd.DataFrame:

@@ -1,0 +1,51 @@
+"""How many images a readout needs: scores by the number of training images."""
+
+from __future__ import annotations
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from analysis.figures import nothing
+from analysis.quality import READOUT, learning_curves
+from analysis.results import Results
+from analysis.style import common_legend, line_look, line_panels, look
+from data.targets import PATTERNS
+
+
+def learning_curve(results: Results, measured: pd.DataFrame) -> Figure:
+    """SPC on natural images by training images, exact readouts: one panel per pattern.
+
+    One line per run, levels, kernel size and probe padding, of the runs in `measured`.
+    """
+    curves = learning_curves(results)
+    curves = curves[curves["run"].isin(measured["run"])]
+    patterns = [pattern for pattern in PATTERNS if (curves["pattern"] == pattern).any()]
+    kind = [name for name in READOUT if name != "pattern"]
+    order = [_label(*key) for key in curves[kind].drop_duplicates().itertuples(index=False)]
+    with look():
+        if not patterns:
+            return nothing("no learning curve: train-probes --solver exact --learning-curve")
+        figure, panels = line_panels(patterns)
+        for panel, pattern in zip(panels, patterns, strict=True):
+            for key, line in curves[curves["pattern"] == pattern].groupby(kind, sort=False):
+                label = _label(*key)
+                line = line.sort_values("n_train")
+                appearance = line_look(order.index(label))
+                panel.plot(
+                    line["n_train"],
+                    line["spc"],
+                    color=appearance.color,
+                    linestyle=appearance.linestyle,
+                    marker=appearance.marker,
+                    label=label,
+                )
+            panel.set_xscale("log")
+            panel.set(xlabel="training images", ylabel="SPC, natural images")
+            panel.tick_params(labelbottom=True)
+        common_legend(figure, panels, order, columns=2)
+        return figure
+
+
+def _label(run: str, levels: str, kernel_size: int, depth: int, probe_padding: int) -> str:
+    padded = f", padding {probe_padding}" if probe_padding else ""
+    return f"{run}: {levels}, {kernel_size} x {kernel_size}{padded}"

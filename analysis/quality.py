@@ -1,0 +1,94 @@
+"""What a score rests on: variance explained, selectivity, distance to the optimum, images."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import pandas as pd
+
+from analysis.markdown import aligned, plain
+from analysis.results import Results
+
+READOUT = ["run", "pattern", "levels", "kernel_size", "depth", "probe_padding"]
+_MEANS = ["spc", "r2", "control_spc", "selectivity", "optimum_gap", "heldout_loss"]
+_NAMES = {
+    "run": "run",
+    "pattern": "pattern",
+    "levels": "levels",
+    "kernel_size": "kernel",
+    "depth": "depth",
+    "probe_padding": "padding",
+    "n_train": "images",
+    "spc": "SPC",
+    "mae": "MAE",
+    "r2": "R2",
+    "control_spc": "control SPC",
+    "selectivity": "selectivity",
+    "optimum_gap": "above optimum",
+    "heldout_loss": "held-out loss",
+}
+_UNDEFINED = "–"
+
+
+def readout_quality(results: Results) -> pd.DataFrame:
+    """One row per run and readout (seeds together) on natural images.
+
+    Columns: `READOUT`, spc, r2, control_spc, selectivity, optimum_gap and heldout_loss, means over
+    seeds, NaN where not defined or not measured (docs/methods.md).
+    """
+    rows = results.scores[results.scores["images"] == "test"]
+    return rows.groupby(READOUT, sort=False, as_index=False)[_MEANS].mean()
+
+
+def learning_curves(results: Results) -> pd.DataFrame:
+    """SPC, MAE and loss on the test images by number of training images, where it was measured.
+
+    Columns: `READOUT`, n_train, spc, mae, heldout_loss.
+    """
+    heads = results.scores[["head", *READOUT]].drop_duplicates(["run", "head"])
+    return results.curves.merge(heads, on=["run", "head"], validate="m:1")[
+        [*READOUT, "n_train", "spc", "mae", "heldout_loss"]
+    ]
+
+
+@dataclass(frozen=True)
+class QualityTable:
+    """One table of this module."""
+
+    name: str  # of its files, without ending
+    title: str
+    rows: pd.DataFrame
+
+
+def quality_tables(results: Results, measured: pd.DataFrame) -> list[QualityTable]:
+    """The tables of this module that have rows, of the readouts in `measured`."""
+    found = [
+        QualityTable("readouts", "What the scores rest on", readout_quality(results)),
+        QualityTable("learning_curve", "How many images it takes", learning_curves(results)),
+    ]
+    kept = measured[READOUT].drop_duplicates()
+    tables = [replace(table, rows=table.rows.merge(kept, on=READOUT)) for table in found]
+    return [table for table in tables if len(table.rows)]
+
+
+def quality_lines(table: QualityTable) -> list[list[str]]:
+    """A table as texts, header first; columns without any value are left out."""
+    shown = table.rows.dropna(axis="columns", how="all")
+    lines = [[_NAMES[name] for name in shown]]
+    for row in shown.to_dict("records"):
+        lines.append([_text(str(name), value) for name, value in row.items()])
+    return lines
+
+
+def quality_markdown(table: QualityTable) -> str:
+    """A table in Markdown."""
+    lines = [[plain(text) for text in line] for line in quality_lines(table)]
+    return f"### {table.title}\n\n{aligned(lines, 3)}\n"
+
+
+def _text(name: str, value: object) -> str:
+    if not isinstance(value, float):
+        return str(value)
+    if pd.isna(value):
+        return _UNDEFINED
+    return f"{100 * value:.1f} %" if name == "optimum_gap" else f"{value:.4g}"
