@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from data.files import part_path, publish, sha256_of
 from data.hdf5 import open_hdf5
 from data.images import BadImage, ImageRecord
 from data.manifest import CALIBRATION, MANIFEST, SCHEMA, Manifest, canonical_json
+from data.progress import progress
 from data.shards import (
     CHECKSUMS,
     GRID,
@@ -88,10 +89,11 @@ def write_index(folder: Path, manifest: Manifest, known: Mapping[int, str]) -> N
     `known`: shard -> SHA-256 of those checked in this run already; every other is read in full
     and checked first. Raises `UserError` when a shard is missing, foreign or damaged.
     """
-    shards = [
-        _inspect(folder, index, manifest, known.get(index))
-        for index in range(shard_count(len(manifest.records)))
-    ]
+    count = shard_count(len(manifest.records))
+    indices: Iterable[int] = range(count)
+    if len(known) < count:
+        indices = progress(indices, total=count, description="checking", unit="shards")
+    shards = [_inspect(folder, index, manifest, known.get(index)) for index in indices]
     path = folder / INDEX
     with open_hdf5(part_path(path), "w") as file:
         _write_images(file, manifest)

@@ -12,6 +12,7 @@ from data.errors import UserError
 from data.files import PART, sha256_of
 from data.index import COMPRESSED, INDEX, Index, read_index
 from data.manifest import CALIBRATION, MANIFEST
+from data.progress import progress
 from data.shards import GRID, shard_name, shard_rows
 from data.sums import SUMS, read_sums
 
@@ -45,13 +46,12 @@ def find_damage(folder: Path) -> list[Damage]:
         damage = [Damage(INDEX, str(error))]
     else:
         damage = _compare_sums(sums, index)
-    for name, sha256 in sums.items():
+    names = [name for name in sums if name != INDEX]
+    for name in progress(names, total=len(names), description="verifying", unit="files"):
         path = folder / name
-        if name == INDEX:
-            continue
         if not path.exists():
             damage.append(Damage(name, "missing"))
-        elif sha256_of(path) != sha256:
+        elif sha256_of(path) != sums[name]:
             damage.append(Damage(name, _describe(path, index)))
     return damage
 

@@ -1,6 +1,9 @@
+import errno
+import fcntl
 import os
 import pickle
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -13,6 +16,7 @@ from hypothesis import strategies as st
 from data.cache import FeatureCache, write_cache
 from data.errors import UserError
 from data.images import BadImage, ImageRecord
+from data.locks import CacheLocks
 
 CHANNELS = {"input": 3, "f1": 5, "f2": 2}
 COUNT = 150  # three shards, the last one short
@@ -176,3 +180,35 @@ def test_another_schema_version_is_refused(tmp_path: Path) -> None:
     write_sums(tmp_path, {**sums, "cache.h5": sha256_of(tmp_path / "cache.h5")})
     with pytest.raises(UserError, match="schema version 99, this program reads 1"):
         FeatureCache(tmp_path)
+
+
+def test_a_disk_without_locks_is_named_with_its_remedy(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(h5py, "File", refuse)
+    with pytest.raises(UserError, match="HDF5_USE_FILE_LOCKING=FALSE"):
+        FeatureCache(folder)
+
+
+def test_a_missing_plugin_is_named_with_its_remedy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_cache(tmp_path, {"compression": "bitshuffle-lz4"}, RECORDS, FEATURES)
+    monkeypatch.setitem(sys.modules, "hdf5plugin", None)
+    with pytest.raises(UserError, match=r"pip install 'position-probes\[compression\]'"):
+        FeatureCache(tmp_path)
+
+
+def test_work_goes_on_without_locks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "lockf", refuse)
+    with CacheLocks(tmp_path) as locks, locks.whole(), locks.shards([0, 1]):
+        pass
+    assert "no locks available" in capsys.readouterr().err

@@ -16,12 +16,15 @@ from torch import nn
 from torch.nn import functional
 from torchvision import models
 
+from benchmarks.fuzz_images import damaged_files
 from data.cache import FeatureCache
 from data.errors import UserError
 from extract.backbones import wrap_module
 from extract.cli import main
 from extract.run import extract_features
 from tests.extraction import command_line, contents, make_photos, run_command, small_config
+
+SUFFIX = {"jpeg": "jpg", "png": "png", "gif": "gif", "tiff": "tif", "webp": "webp"}
 
 
 def call(*arguments: str) -> Result:
@@ -378,6 +381,20 @@ def test_bad_images_are_listed_and_the_good_ones_go_on(photos: Path, tmp_path: P
     cache = FeatureCache(Path(done.stdout.strip()))
     assert [bad.name for bad in cache.bad] == ["photo-000.png"]
     assert cache.records[cache.rows("train")[0]].name == "photo-001.png"
+
+
+def test_damaged_files_are_each_cached_or_listed(photos: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for number, (kind, content) in enumerate(damaged_files(80, seed=1)):
+        (folder / f"{number:02d}.{SUFFIX[kind.split()[0]]}").write_bytes(content)
+    cache = FeatureCache(extract_features(small_config(photos, tmp_path, train=folder)))
+    good = [cache.records[row].name for row in cache.rows("train")]
+    bad = [image.name for image in cache.bad]
+    assert sorted(good + bad) == sorted(path.name for path in folder.iterdir())
+    assert len(good) > 5
+    assert len(bad) > 5
+    assert all(image.reason for image in cache.bad)
 
 
 def test_memory_does_not_grow_with_the_images(tmp_path: Path) -> None:
