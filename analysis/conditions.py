@@ -103,11 +103,13 @@ def _heading(runs: list[str], results: Results) -> str:
     score = firsts.iloc[0]
     models = " and ".join(dict.fromkeys(model_label(name) for name in firsts["backbone"]))
     training = settings.get("protocol", {})
-    batch = f" of batches of {training['batch_size']}" if "batch_size" in training else ""
+    how = f"{score['epochs']} epochs"
+    how += f" of batches of {training['batch_size']}" if "batch_size" in training else ""
+    if training.get("optimizer") == "exact":
+        how = "solved exactly"
     return (
         f"{weights_label(score['weights'], models)}; {image_label(settings['cache'])}; protocol "
-        f"{score['protocol']}, normalization {score['normalization']}, "
-        f"{score['epochs']} epochs{batch}"
+        f"{score['protocol']}, normalization {score['normalization']}, {how}"
     )
 
 

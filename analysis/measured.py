@@ -77,6 +77,7 @@ def in_table_order(rows: pd.DataFrame) -> pd.DataFrame:
             "name": rows["backbone"],
             "padding": rows["backbone_padding"].map(lambda padding: padding != "zeros"),
             "kind": rows["backbone_padding"],
+            "run": rows["run"],
             "probe": rows["probe_padding"],
         }
     )

@@ -122,7 +122,7 @@ def study(measured: pd.DataFrame) -> pd.DataFrame:
     The columns are those of `compare`; nothing is published of it, and nothing is missing.
     """
     rows = measured[measured["images"] == "test"].drop_duplicates(["run", *HEAD])
-    rows = in_table_order(rows)
+    rows = in_table_order(rows.sort_values(["kernel_size", "depth", "probe_padding", "levels"]))
     empty = [name for m in METRICS for name in (f"published_{m}", f"{m}_difference")]
     named = rows.assign(table=STUDY.name, condition="every run of these results", fill="")
     return label_rows(named).assign(**dict.fromkeys(empty, np.nan)).reset_index(drop=True)
