@@ -188,7 +188,8 @@ def decide(comparisons: pd.DataFrame) -> pd.DataFrame:
     """
     key = ["condition", "claim", "backbone"]
     rows = [_decide(part) for _, part in comparisons.groupby(key, sort=False)]
-    return pd.DataFrame(rows).reset_index(drop=True)
+    columns = ["statement", "verdict", *comparisons.columns.drop("reason")]
+    return pd.DataFrame(rows, columns=[*columns, "n_comparisons", "n_measured", "why"])
 
 
 def claim_lines(claims: pd.DataFrame) -> str:

@@ -32,7 +32,8 @@ class TablesConfig:
     )
     backbone: tuple[str, ...] = setting("Only this backbone, or pixels (repeatable).", ())
     levels: tuple[str, ...] = setting(
-        "Only heads that read these levels: f5, f1+f2 or all (repeatable).", ()
+        "Tables and figures only of heads that read these levels: f5, f1+f2 or all (repeatable).",
+        (),
     )
     claims: bool = setting(
         "Only test the paper's claims: print a line for each, write claims.md, .csv and .json.",

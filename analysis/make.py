@@ -31,7 +31,8 @@ class _Work:
 
     config: TablesConfig
     results: Results
-    measured: pd.DataFrame  # filtered by backbone and levels
+    every: pd.DataFrame  # what was measured
+    measured: pd.DataFrame  # of it, the chosen backbones and levels
     tables: dict[str, pd.DataFrame]
     arranged: dict[str, list[Grid]]
 
@@ -46,7 +47,7 @@ def make_tables(config: TablesConfig) -> Path:
     _writable(config.out)
     formats = config.format or FORMATS
     if config.claims:
-        return _write_claims(config.out, _comparisons(results), show=True)
+        return _only_claims(config, results)
     work = _work(config, results)
     for name in config.table or PRINTED:
         for grid in work.arranged[name]:
@@ -73,13 +74,28 @@ def _work(config: TablesConfig, results: Results) -> _Work:
         for name in config.table or TABLES
     }
     arranged = {name: grids(table) for name, table in tables.items()}
-    return _Work(
-        config, results, select(measured, config.backbone, config.levels), tables, arranged
-    )
+    chosen = select(measured, config.backbone, config.levels)
+    return _Work(config, results, measured, chosen, tables, arranged)
 
 
-def _comparisons(results: Results) -> pd.DataFrame:
-    return compare_readings(results)
+def _only_claims(config: TablesConfig, results: Results) -> Path:
+    measured = measure(results)
+    select(measured, config.backbone)  # raises for an unknown name
+    comparisons = _comparisons(config, results, measured)
+    if comparisons.empty:
+        raise UserError(
+            f"no claim of the paper can be tested on --backbone {', '.join(config.backbone)}: "
+            "leave it out, or train the heads of tables 1 to 4"
+        )
+    return _write_claims(config.out, comparisons, show=True)
+
+
+def _comparisons(config: TablesConfig, results: Results, measured: pd.DataFrame) -> pd.DataFrame:
+    """What decides the claims about the chosen backbones, from all their readouts."""
+    comparisons = compare_readings(results, measured)
+    if not config.backbone:
+        return comparisons
+    return comparisons[comparisons["backbone"].isin(config.backbone)]
 
 
 def _writable(folder: Path) -> None:
@@ -152,7 +168,7 @@ def _write_pictures(work: _Work, formats: tuple[str, ...]) -> Path:
         return out
     from analysis.report import Content, report
 
-    comparisons = _comparisons(work.results)
+    comparisons = _comparisons(work.config, work.results, work.every)
     _write_claims(out, comparisons, show=False)
     content = Content(
         work.results,

@@ -59,7 +59,7 @@ def select(
 ) -> pd.DataFrame:
     """The rows of some backbones and levels ("f5", "f1+f2" or "all"); an empty choice keeps all.
 
-    Raises `UserError` for a backbone or levels that no row has.
+    Raises `UserError` for a backbone or levels that no row has, and where none has both.
     """
     for option, names, wanted in (
         ("--backbone", ["backbone"], backbone),
@@ -69,11 +69,12 @@ def select(
         for value in wanted:
             if value not in known:
                 raise UserError(f"no scores of {option} {value}: use one of {', '.join(known)}")
-    chosen = measured
-    if backbone:
-        chosen = chosen[chosen["backbone"].isin(backbone)]
-    if levels:
-        chosen = chosen[chosen["reads"].isin(levels) | chosen["levels"].isin(levels)]
+    chosen = _choose(measured, backbone, levels)
+    if chosen.empty:
+        raise UserError(
+            f"no scores of --backbone {', '.join(backbone)} with --levels {', '.join(levels)}: "
+            "leave one of them out"
+        )
     return chosen
 
 

@@ -146,3 +146,18 @@ def test_the_command_prints_a_line_per_claim_and_writes_data(tmp_path: Path):
         len(claim.comparisons) for claim in CLAIMS
     ]
     assert all(entry["low"] <= entry["difference"] <= entry["high"] for entry in entries)
+
+
+def test_claims_about_chosen_backbones_only(tmp_path: Path):
+    heads = [HeadSpec(("f1",), 5, 1, 0, "H")]
+    demo_results(tmp_path / "results").add("own_net", heads=heads)
+    base = ["--claims", "--results-dir", str(tmp_path / "results"), "--out", str(tmp_path / "out")]
+    result = CliRunner().invoke(main, [*base, "--backbone", "pixels"])
+    assert result.exit_code == 0, result.output
+    lines = [line for line in result.output.splitlines() if line.startswith("- **")]
+    assert len(lines) == 1
+    assert "Padding the readout" in lines[0]
+    for backbone, said in (("own_net", "no claim of the paper"), ("vgg91", "use one of own_net")):
+        result = CliRunner().invoke(main, [*base, "--backbone", backbone])
+        assert result.exit_code == 1
+        assert said in result.stderr

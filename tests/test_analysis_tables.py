@@ -17,7 +17,7 @@ from analysis.latex import escape
 from analysis.markdown import markdown
 from analysis.measured import measure
 from analysis.results import read_results
-from analysis.tables import compare, grids
+from analysis.tables import compare, grids, select, study
 from data.errors import UserError
 from probe.heads import HeadSpec
 
@@ -246,6 +246,8 @@ def test_filters_keep_what_they_name(tmp_path: Path):
         compare("1", results, backbone=["vgg19"])
     with pytest.raises(UserError, match=r"--levels f9: use one of .*f5"):
         compare("1", results, levels=["f9"])
+    with pytest.raises(UserError, match="leave one of them out"):
+        select(measure(results), ["pixels"], ["f5"])
 
 
 def test_names_from_outside_cannot_break_a_table(tmp_path: Path):
@@ -325,3 +327,29 @@ def test_no_torch_is_imported(tmp_path: Path):
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_the_study_table_holds_every_readout_once(tmp_path: Path):
+    builder = demo_results(tmp_path).add(weights="imagenet").add("own_net")
+    results = read_results(builder.folder)
+    table = study(measure(results))
+    natural = results.scores[results.scores["images"] == "test"]
+    assert len(table) == len(natural)
+    merged = table.merge(natural, on=["run", "pattern", "levels", "kernel_size", "depth"])
+    assert len(merged.query("probe_padding_x == probe_padding_y")) == len(natural)
+    (grid,) = grids(table)
+    text = markdown(grid)
+    assert "published" not in text
+    assert "vgg16-imagenet-zeros" in text
+    assert "own_net-random-zeros" in text
+
+
+def test_only_the_chosen_backbone_and_levels_are_reported(tmp_path: Path):
+    demo_results(tmp_path / "results", maps=True)
+    arguments = ["--results-dir", str(tmp_path / "results"), "--out", str(tmp_path / "out")]
+    chosen = ["--backbone", "vgg16", "--levels", "f5", "--format", "html", "--format", "csv"]
+    result = CliRunner().invoke(main, [*arguments, *chosen])
+    assert result.exit_code == 0, result.output
+    shown = pd.read_csv(tmp_path / "out" / "table_3.csv")
+    assert set(shown["reads"]) == {"f5"}
+    assert "PosENet" not in (tmp_path / "out" / "report.html").read_text()
