@@ -5,7 +5,7 @@
 Random weights, calibrated where there is BatchNorm, fp32. Each level must equal, within 1e-4 of
 its largest value, the node that `create_feature_extractor` returns from a traced copy without
 in-place activations, aligned by `interpolate`. `--write` replaces the table at the end of the page.
-One network at a time: the largest, vit_h_14 and regnet_y_128gf, take about 6 GB.
+One network at a time: the weights of the largest, vit_h_14 and regnet_y_128gf, are 2.5 GB each.
 """
 
 from __future__ import annotations
