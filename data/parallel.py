@@ -13,6 +13,7 @@ from data.errors import UserError
 T = TypeVar("T")
 
 BACKENDS = ("loky", "dask")
+CONNECT_SECONDS = 10  # until a scheduler that does not answer is given up
 
 
 def run_tasks(
@@ -50,7 +51,7 @@ def _cluster(scheduler: str | None) -> AbstractContextManager[Any]:
 @contextmanager
 def _client(client_class: Any, scheduler: str) -> Iterator[None]:
     try:
-        client = client_class(scheduler, timeout="10s")
+        client = client_class(scheduler, timeout=CONNECT_SECONDS)
     except OSError as error:
         raise UserError(f"no Dask scheduler answers at {scheduler}: {error}") from error
     with client:

@@ -87,7 +87,8 @@ class LevelComputer:
         for level in list(levels):
             exact = levels.pop(level)
             features[level] = exact.to(torch.float16, memory_format=torch.contiguous_format)
-            errors[level] = exact.sub_(features[level]).abs_().max()
+            lowest, highest = exact.sub_(features[level]).aminmax()
+            errors[level] = torch.maximum(-lowest, highest)
         return features, errors
 
     def _exactly(self) -> AbstractContextManager[None]:

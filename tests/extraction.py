@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,9 @@ import numpy as np
 from PIL import Image
 
 from extract.config import ExtractConfig
+
+# Layers of small images are too short to share between threads.
+ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1"}
 
 TRAIN, TEST = 130, 10  # with black, white and noise 150 images: two full shards and a short one
 
@@ -56,10 +60,10 @@ def command_line(config: ExtractConfig) -> list[str]:
     return arguments
 
 
-def run_command(config: ExtractConfig, **options: Any) -> subprocess.CompletedProcess[str]:
+def run_command(config: ExtractConfig) -> subprocess.CompletedProcess[str]:
     """Run extract-features in a process of its own."""
     return subprocess.run(
-        command_line(config), capture_output=True, text=True, check=False, **options
+        command_line(config), capture_output=True, text=True, check=False, env=ONE_THREAD
     )
 
 

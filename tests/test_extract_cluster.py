@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from data import parallel
 from data.cache import FeatureCache
 from data.errors import UserError
 from data.parallel import run_tasks
 from extract.run import extract_features
-from tests.extraction import command_line, contents, make_photos, small_config
+from tests.extraction import ONE_THREAD, command_line, contents, make_photos, small_config
 
 
 @contextmanager
@@ -22,7 +23,7 @@ def started(*arguments: str) -> Iterator["subprocess.Popen[str]"]:
     """A process that is killed at the end; its output is one stream."""
     command = [sys.executable, "-m", "distributed.cli.dask_" + arguments[0], *arguments[1:]]
     with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=ONE_THREAD
     ) as process:
         try:
             yield process
@@ -41,7 +42,7 @@ def read_until(process: "subprocess.Popen[str]", pattern: str) -> str:
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
-    return make_photos(tmp_path / "photos", train=640)
+    return make_photos(tmp_path / "photos", train=570)
 
 
 def test_a_killed_worker_changes_nothing(photos: Path, tmp_path: Path) -> None:
@@ -57,20 +58,25 @@ def test_a_killed_worker_changes_nothing(photos: Path, tmp_path: Path) -> None:
             read_until(worker, r"(Registered to)")
         config = small_config(photos, tmp_path / "cluster", backend="dask", scheduler=address)
         folder = tmp_path / "cluster" / reference.name
-        with subprocess.Popen(command_line(config), stderr=subprocess.PIPE, text=True) as run:
-            deadline = time.monotonic() + 120
+        with subprocess.Popen(
+            command_line(config), stderr=subprocess.PIPE, text=True, env=ONE_THREAD
+        ) as run:
+            deadline = time.monotonic() + 300
             while not list(folder.glob("shard-*.h5")):
                 assert run.poll() is None, run.communicate()
                 assert time.monotonic() < deadline
                 time.sleep(0.005)
             workers[0].kill()
             assert len(list(folder.glob("shard-*.h5"))) < 8, "killed midway"
-            _, stderr = run.communicate(timeout=120)
+            _, stderr = run.communicate(timeout=300)
         assert run.returncode == 0, stderr
-    assert len(FeatureCache(folder).records) == 660
+    assert len(FeatureCache(folder).records) == 590
     assert contents(folder) == contents(reference)
 
 
-def test_a_scheduler_that_does_not_answer_is_an_error_of_one_line() -> None:
+def test_a_scheduler_that_does_not_answer_is_an_error_of_one_line(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(parallel, "CONNECT_SECONDS", 1)
     with pytest.raises(UserError, match="no Dask scheduler answers at tcp://127"):
         list(run_tasks(print, [(1,)], jobs=1, backend="dask", scheduler="tcp://127.0.0.1:9"))
