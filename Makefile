@@ -15,7 +15,7 @@ $(STAMP): setup.cfg pyproject.toml
 demo: $(STAMP)
 	$(BIN)/extract-features --backbone vgg16 --weights random --limit 128 --cache-dir demo/features
 	$(BIN)/extract-features --backbone vgg16 --weights random --limit 128 --padding none --cache-dir demo/features
-	$(BIN)/train-probes --sweep --batch-size 4 --cache-dir demo/features --results-dir demo/results
+	$(BIN)/train-probes --sweep --batch-size 8 --cache-dir demo/features --results-dir demo/results
 	$(BIN)/make-tables --results-dir demo/results --out demo/tables
 
 test: $(STAMP)
