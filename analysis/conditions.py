@@ -23,6 +23,7 @@ _OF_ONE_BACKBONE: tuple[str, ...] = (
     "backbone",
     "weights_sha256",
     "weights_source",
+    "weights_provenance",
     "levels",
     "taps",
 )

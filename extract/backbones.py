@@ -35,12 +35,13 @@ class Backbone:
     name: str
     module: nn.Module
     taps: dict[str, str]  # level ("f1", "f2", ...) -> node name
-    weights: str  # label: "imagenet", "random", or the file's stem
+    weights: str  # label: "imagenet", "random", or what `file_label` calls the file
     weights_source: str  # URL, "seed 0" or file name
     weights_sha256: str  # of the state dict without classifiers, before calibration
     padding: str
     padding_changes: dict[str, Any] = field(default_factory=dict)  # JSON-able; {}: as built
     has_untrained_batch_norm: bool = False  # its running statistics must be calibrated
+    weights_provenance: dict[str, Any] = field(default_factory=dict)  # of train-backbone's files
     channels_last: bool = False  # where a tap's shape leaves it open: (B, h, w, C)
 
 
@@ -76,13 +77,17 @@ def load_backbone(
         raise UserError(f"unknown taps {taps!r}: use {', '.join(architecture.taps)} or node names")
     nodes = architecture.taps[taps] if isinstance(taps, str) else taps
     label, source = weights, f"seed {seed}"
+    provenance: dict[str, Any] = {}
     if weights == "imagenet":
         state, source = architecture.pretrained()
         load_weights(architecture.module, state, name=name, source=source)
     elif weights != "random":
-        label, source = file_label(Path(weights)), Path(weights).name
-        load_weights(architecture.module, read_checkpoint(Path(weights)), name=name, source=weights)
-    return _freeze(
+        path = Path(weights)
+        checkpoint = read_checkpoint(path)
+        provenance = checkpoint.provenance
+        label, source = file_label(path, provenance), path.name
+        load_weights(architecture.module, checkpoint.state, name=name, source=weights)
+    backbone = _freeze(
         architecture.module,
         name=name,
         nodes=nodes,
@@ -92,6 +97,8 @@ def load_backbone(
         image_size=image_size,
         channels_last=architecture.channels_last,
     )
+    backbone.weights_provenance = provenance
+    return backbone
 
 
 def wrap_module(

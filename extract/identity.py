@@ -40,6 +40,7 @@ def describe_extraction(
         "weights": backbone.weights,
         "weights_sha256": backbone.weights_sha256,
         "weights_source": backbone.weights_source,
+        "weights_provenance": backbone.weights_provenance,
         "padding": backbone.padding,
         "padding_changes": backbone.padding_changes,
         "protocol": config.protocol,

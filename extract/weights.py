@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from torchvision import models
 
 from data.errors import UserError
+from extract.tasks.config import TASKS
 
 # Classifiers and auxiliary classifiers of every torchvision model. They are never run, so they
 # are dropped: a checkpoint may have another number of classes, or none.
@@ -56,8 +58,16 @@ def imagenet_weights(name: str) -> tuple[dict[str, Tensor], str]:
     return state, weights.url
 
 
-def read_checkpoint(path: Path) -> dict[str, Tensor]:
-    """The state dict in a checkpoint file, without wrappers' prefixes.
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a checkpoint file holds."""
+
+    state: dict[str, Tensor]  # without wrappers' prefixes
+    provenance: dict[str, Any]  # what train-backbone wrote beside it; {} in files of others
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """The content of a checkpoint file.
 
     Accepts a bare state dict, {"state_dict": ...} and {"model": ...}. Nothing in the file is
     executed (`weights_only=True`). `UserError` when the file is missing or no checkpoint.
@@ -74,6 +84,7 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
             f"weights {str(path)!r}: not a checkpoint, or one that holds more than tensors "
             f"({type(error).__name__}); save one with torch.save(model.state_dict(), path)"
         ) from error
+    provenance = content.get("provenance") if isinstance(content, Mapping) else None
     for envelope in _ENVELOPES:
         if isinstance(content, Mapping) and isinstance(content.get(envelope), Mapping):
             content = content[envelope]
@@ -82,7 +93,8 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
             f"weights {str(path)!r}: holds a {type(content).__name__} that is no state dict; "
             "save one with torch.save(model.state_dict(), path)"
         )
-    return _without_wrappers(dict(content))
+    state = _without_wrappers(dict(content))
+    return Checkpoint(state, dict(provenance) if isinstance(provenance, Mapping) else {})
 
 
 def _is_state_dict(content: Any) -> bool:
@@ -144,8 +156,15 @@ def _shortened(keys: list[str]) -> str:
     return ", ".join(keys[:SHOWN_KEYS]) + (", ..." if len(keys) > SHOWN_KEYS else "")
 
 
-def file_label(path: Path) -> str:
-    """What weights from a file are called: its stem, or its whole name where that would mislead."""
+def file_label(path: Path, provenance: Mapping[str, Any]) -> str:
+    """What weights from a file are called.
+
+    What train-backbone made: its task, as table 6 calls it, with the seed of all but the first.
+    Else the file's stem, or its whole name where that would mislead.
+    """
+    if provenance.get("task") in TASKS:
+        seed = provenance.get("seed", 0)
+        return f"{provenance['task']}-seed{seed}" if seed else str(provenance["task"])
     return path.name if path.stem in ("imagenet", "random") else path.stem
 
 

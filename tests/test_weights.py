@@ -154,7 +154,7 @@ def test_missing_file_is_refused() -> None:
     [("mine.pth", "mine"), ("imagenet.pth", "imagenet.pth"), ("random.pt", "random.pt")],
 )
 def test_label_of_a_file_is_never_mistaken(name: str, label: str) -> None:
-    assert file_label(Path("folder") / name) == label
+    assert file_label(Path("folder") / name, {}) == label
 
 
 @pytest.fixture

@@ -1,0 +1,1 @@
+"""Train a backbone on a task that depends on position: saliency or segmentation."""

@@ -1,0 +1,76 @@
+"""Checkpoints of a training: what `extract-features --weights` reads, and what resuming needs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from data.errors import UserError
+from data.files import part_path, publish
+from extract.tasks.network import TaskNetwork
+
+
+def last_path(out: Path) -> Path:
+    """Where the checkpoint of the last epoch lies: beside that of the best."""
+    return out.with_name(f"{out.stem}-last{out.suffix}")
+
+
+def save(
+    path: Path,
+    network: TaskNetwork,
+    provenance: dict[str, Any],
+    training: dict[str, Any] | None = None,
+) -> None:
+    """Write a checkpoint, whole or not at all; `torch.load(weights_only=True)` reads it.
+
+    `state_dict` is the backbone under torchvision's own keys, without its classifier; `decoder`
+    and `provenance` lie beside it, and `training`, in the last epoch's, is what the next needs.
+    """
+    content = {
+        "state_dict": {key: value.cpu() for key, value in network.backbone.state_dict().items()},
+        "decoder": {key: value.cpu() for key, value in network.decoder_state().items()},
+        "provenance": provenance,
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    torch.save(content | ({"training": training} if training else {}), part_path(path))
+    publish(path)
+
+
+def restore(path: Path, network: TaskNetwork) -> dict[str, Any]:
+    """Set the network to a checkpoint that `save` wrote, and return all of it."""
+    content = read(path)
+    network.backbone.load_state_dict(content["state_dict"])
+    network.load_state_dict(content["decoder"], strict=False)
+    return content
+
+
+def read(path: Path) -> dict[str, Any]:
+    """A checkpoint that `save` wrote; `UserError` when the file is another or damaged."""
+    try:
+        content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        content["provenance"], content["state_dict"], content["decoder"]
+    except Exception as error:  # pickle, zip and torch each raise their own
+        raise UserError(
+            f"{path} is no checkpoint of train-backbone ({type(error).__name__}): "
+            "choose another --out, or --overwrite it"
+        ) from error
+    return content
+
+
+def check_settings(path: Path, wanted: dict[str, Any]) -> None:
+    """Refuse to go on from a training with other settings (`UserError` that names them)."""
+    if not path.exists():
+        return
+    found = read(path)["provenance"]
+    different = [
+        f"{key}: {found.get(key)} there, {value} here"
+        for key, value in wanted.items()
+        if found.get(key) != value
+    ]
+    if different:
+        raise UserError(
+            f"{path} was trained with other settings ({'; '.join(different)}): "
+            "choose another --out, or --overwrite it"
+        )

@@ -1,0 +1,20 @@
+"""`train-backbone`: parse, call, print."""
+
+from __future__ import annotations
+
+from data.command import stage_command
+from extract.tasks.config import TaskConfig
+
+
+def _run(config: TaskConfig) -> None:
+    from extract.tasks.train import train_backbone
+
+    print(train_backbone(config))
+
+
+main = stage_command(
+    TaskConfig,
+    _run,
+    help="Train VGG16 for saliency or segmentation, for extract-features --weights FILE to read.",
+    resume="run the same command again to go on from the last finished epoch",
+)

@@ -1,0 +1,219 @@
+"""The training of a backbone on a task: from images and masks to a checkpoint and its scores."""
+
+from __future__ import annotations
+
+import math
+import platform
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+import torchvision
+from numpy.typing import NDArray
+
+from data.device import find_device, has_fast_bfloat16
+from data.errors import UserError
+from data.progress import progress
+from extract.tasks import checkpoint, results
+from extract.tasks.batches import Batches
+from extract.tasks.config import HELD_OUT, TaskConfig
+from extract.tasks.crops import crop_shifts, shift_slopes
+from extract.tasks.network import BACKBONE, build_network
+from extract.tasks.pairs import PairSet, test_pairs, training_pairs
+from extract.tasks.trainer import Trainer, learning_rate
+
+MAIN_SCORE = {"saliency": "f_measure", "segmentation": "miou_percent"}  # chooses the best epoch
+SCHEMA = 1
+
+
+def train_backbone(config: TaskConfig) -> Path:
+    """Train VGG16 on a task, score its best epoch; returns the checkpoint of that epoch.
+
+    Goes on from the last finished epoch. Raises `UserError` for unsuitable options or data, and
+    where `out` holds a training with other settings.
+    """
+    device = find_device(config.device)
+    fast = config.precision == "auto" and has_fast_bfloat16(device)
+    dtype = torch.bfloat16 if fast or config.precision == "bf16" else torch.float32
+    pairs, tests = training_pairs(config), test_pairs(config)
+    settings = _settings(config, pairs, dtype)
+    if not config.overwrite:
+        for path in (config.out, checkpoint.last_path(config.out)):
+            checkpoint.check_settings(path, settings)
+    network = build_network(config, len(pairs.classes) or 1)
+    network = network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    optimizer = torch.optim.Adam(network.parameters(), lr=config.learning_rate, fused=True)
+    trainer = Trainer(network, optimizer, device, dtype)
+    history = _train(trainer, config, pairs, settings)
+    best = checkpoint.restore(config.out, network)["provenance"]
+    folder = results.run_folder(config.results_dir, config.out.stem)
+    results.write_table(folder / results.EPOCHS, pd.DataFrame(history))
+    rows = []
+    for test in tests:
+        scores = _score(trainer, config, test)
+        if config.task == "saliency":
+            scores |= _follow_crops(trainer, config, test, folder)
+        rows += [_row(settings, best["epoch"], test, *score) for score in scores.items()]
+    results.write_scores(config.results_dir, config.out.stem, rows)
+    return config.out
+
+
+def split(count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Indices to train on and to validate on: every tenth is held out."""
+    held_out = np.arange(count) % HELD_OUT == HELD_OUT - 1
+    return np.flatnonzero(~held_out), np.flatnonzero(held_out)
+
+
+def _settings(config: TaskConfig, pairs: PairSet, dtype: torch.dtype) -> dict[str, Any]:
+    """Everything the weights depend on, of plain types."""
+    return {
+        "schema": SCHEMA,
+        "backbone": BACKBONE,
+        "task": config.task,
+        "data": pairs.name,
+        "data_sha256": pairs.sha256,
+        "images": len(pairs),
+        "padding": config.padding,
+        "weights": config.weights,
+        "levels": config.levels,
+        "image_size": config.image_size,
+        "normalization": config.normalization,
+        "epochs": config.epochs,
+        "batch_size": config.batch_size,
+        "learning_rate": config.learning_rate,
+        "precision": str(dtype).removeprefix("torch."),
+        "seed": config.seed,
+    }
+
+
+def _train(
+    trainer: Trainer, config: TaskConfig, pairs: PairSet, settings: dict[str, Any]
+) -> list[dict[str, float]]:
+    """Train to the last epoch, or go on to it; one entry per epoch."""
+    last = checkpoint.last_path(config.out)
+    history = [] if config.overwrite else _resume(trainer, last)
+    training, held_out = split(len(pairs))
+    if not len(held_out):
+        raise UserError(f"{pairs.name} has {len(pairs)} images: {HELD_OUT} or more are needed")
+    for epoch in range(len(history), config.epochs):
+        loss = _epoch(trainer, config, pairs, training, epoch)
+        scores = trainer.score(_batches(config, trainer, pairs, held_out), pairs.classes)
+        history.append({"epoch": epoch + 1, "train_loss": loss, **scores})
+        _log(f"{config.out.stem}: " + ", ".join(f"{k} {v:.4g}" for k, v in history[-1].items()))
+        provenance = {**settings, "epoch": epoch + 1, "validation": scores, "made": _versions()}
+        main = MAIN_SCORE[config.task]
+        if scores[main] >= max(entry[main] for entry in history):
+            checkpoint.save(config.out, trainer.network, provenance)
+        state = {"optimizer": trainer.optimizer.state_dict(), "history": history}
+        checkpoint.save(last, trainer.network, provenance, state)
+    return history
+
+
+def _resume(trainer: Trainer, last: Path) -> list[dict[str, float]]:
+    # The best is written before the last: without the last, the first epoch was not finished.
+    if not last.exists():
+        return []
+    training = checkpoint.restore(last, trainer.network)["training"]
+    trainer.optimizer.load_state_dict(training["optimizer"])
+    return list(training["history"])
+
+
+def _epoch(
+    trainer: Trainer,
+    config: TaskConfig,
+    pairs: PairSet,
+    training: NDArray[np.int64],
+    epoch: int,
+) -> float:
+    """One pass over the training images; the mean loss."""
+    # The order depends on seed and epoch alone, so there is no random state to keep.
+    order = np.random.default_rng([config.seed, epoch]).permutation(training)
+    batches = _batches(config, trainer, pairs, order)
+    steps = config.epochs * len(batches)
+    shown = progress(
+        batches,
+        total=len(order),
+        description=f"{config.out.stem}: epoch {epoch + 1} of {config.epochs}",
+        unit="images",
+        step=config.batch_size,
+    )
+    losses = []
+    for number, (images, masks) in enumerate(shown, start=epoch * len(batches)):
+        rate = learning_rate(number, steps, config.learning_rate)
+        losses.append(trainer.step(images, masks, rate))
+        if not math.isfinite(losses[-1]):
+            raise UserError(
+                f"the loss became {losses[-1]} in epoch {epoch + 1}: use a --learning-rate below "
+                f"{config.learning_rate}, or --precision fp32"
+            )
+    return float(np.mean(losses))
+
+
+def _score(trainer: Trainer, config: TaskConfig, test: PairSet) -> dict[str, float]:
+    batches = _batches(config, trainer, test, np.arange(len(test)))
+    shown = progress(
+        batches,
+        total=len(test),
+        description=f"{config.out.stem}: scoring on {test.name}",
+        unit="images",
+        step=config.batch_size,
+    )
+    scores = trainer.score(shown, test.classes)
+    del scores["loss"]
+    return scores
+
+
+def _follow_crops(
+    trainer: Trainer, config: TaskConfig, test: PairSet, folder: Path
+) -> dict[str, float]:
+    table, arrays = crop_shifts(trainer, test, config.image_size)
+    name = test.name
+    results.write_table(folder / f"{name}-{results.SHIFTS}", table)
+    results.write_arrays(folder / f"{name}-{results.CROPS}", arrays)
+    return shift_slopes(table)
+
+
+def _row(
+    settings: dict[str, Any], best_epoch: int, test: PairSet, metric: str, value: float
+) -> dict[str, Any]:
+    copied = ("task", "padding", "seed", "levels", "image_size", "normalization", "epochs")
+    return {
+        **{key: settings[key] for key in (*copied, "precision")},
+        "model": settings["backbone"],
+        "train_set": settings["data"],
+        "test_set": test.name,
+        "metric": metric,
+        "value": value,
+        "n_train": len(split(settings["images"])[0]),
+        "n_test": len(test),
+        "best_epoch": best_epoch,
+    }
+
+
+def _batches(
+    config: TaskConfig, trainer: Trainer, pairs: PairSet, order: Sequence[int] | NDArray[np.int64]
+) -> Batches:
+    return Batches(
+        pairs,
+        order,
+        size=config.image_size,
+        batch_size=config.batch_size,
+        num_workers=config.num_workers,
+        device=trainer.device,
+    )
+
+
+def _versions() -> dict[str, str]:
+    return {
+        "python": platform.python_version(),
+        "torch": str(torch.__version__),
+        "torchvision": str(torchvision.__version__),
+    }
+
+
+def _log(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)

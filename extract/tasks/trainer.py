@@ -1,0 +1,81 @@
+"""One network in training: its step, its loss, its rate, and its scores on a set."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from extract.tasks.metrics import VOID, SaliencyScores, SegmentationScores
+from extract.tasks.network import TaskNetwork
+
+WARM_UP = 0.05  # of all steps: without BatchNorm the first full-size steps can kill a VGG
+
+
+@dataclass
+class Trainer:
+    """A network in training, and where and how it computes."""
+
+    network: TaskNetwork
+    optimizer: torch.optim.Optimizer
+    device: torch.device
+    dtype: torch.dtype  # of the large products; weights and losses are float32
+
+    def step(self, images: Tensor, masks: Tensor, rate: float) -> float:
+        """One step of the optimiser on a batch; its loss."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        loss = task_loss(self.predict(images), masks)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimizer.step()
+        return float(loss.detach())
+
+    def predict(self, images: Tensor) -> Tensor:
+        """Logits (B, outputs, S, S) float32 of images (B, 3, S, S) float32 in [0, 1]."""
+        mixed = self.dtype != torch.float32
+        with torch.autocast(self.device.type, self.dtype, enabled=mixed):
+            logits: Tensor = self.network(images)
+        return logits
+
+    @torch.no_grad()
+    def score(
+        self, batches: Iterable[tuple[Tensor, Tensor]], classes: tuple[str, ...]
+    ) -> dict[str, float]:
+        """Scores of the network on a set, and `loss`, the mean over its batches."""
+        scores = SegmentationScores(classes) if classes else SaliencyScores()
+        losses = []
+        for images, masks in batches:
+            logits = self.predict(images)
+            losses.append(float(task_loss(logits, masks)))
+            for found, mask in zip(to_maps(logits), masks.cpu().numpy(), strict=True):
+                scores.add(found, mask.astype(np.uint8))
+        return {**scores.scores(), "loss": float(np.mean(losses))}
+
+
+def task_loss(logits: Tensor, masks: Tensor) -> Tensor:
+    """Cross-entropy of logits (B, outputs, S, S) with masks (B, S, S) int64; void left out."""
+    if logits.shape[1] == 1:
+        return functional.binary_cross_entropy_with_logits(logits[:, 0], masks.float())
+    return functional.cross_entropy(logits, masks, ignore_index=VOID)
+
+
+def to_maps(logits: Tensor) -> NDArray[Any]:
+    """Saliency in [0, 1] (B, S, S) float32, or classes (B, S, S) int64, of logits."""
+    maps = logits[:, 0].sigmoid() if logits.shape[1] == 1 else logits.argmax(1)
+    return np.asarray(maps.cpu().numpy())
+
+
+def learning_rate(step: int, steps: int, largest: float) -> float:
+    """The rate of step `step` of `steps`: a linear rise, then half a cosine down to 0."""
+    warm = max(1, round(WARM_UP * steps))
+    if step < warm:
+        return largest * (step + 1) / warm
+    return largest * 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm)))

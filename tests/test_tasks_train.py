@@ -1,0 +1,262 @@
+"""The training of a backbone: resumed to the bit, refused, and read by the extraction."""
+
+import json
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from click.testing import CliRunner
+from PIL import Image
+from task_folders import half_mask, write_pairs
+
+from data.errors import UserError
+from extract.backbones import load_backbone
+from extract.tasks import train as train_module
+from extract.tasks.checkpoint import last_path
+from extract.tasks.cli import main
+from extract.tasks.config import TaskConfig
+from extract.tasks.crops import centroid, crop, shift_slopes
+from extract.tasks.results import TASK_COLUMNS, write_scores
+from extract.tasks.train import split, train_backbone
+from extract.tasks.trainer import learning_rate, task_loss, to_maps
+from extract.weights import file_label
+
+QUICK = {
+    "levels": "f2",
+    "image_size": 32,
+    "limit": 20,
+    "epochs": 3,
+    "batch_size": 6,
+    "precision": "fp32",
+    "learning_rate": 1e-3,
+}
+
+
+def quick(folder: Path, task: str = "saliency", **changes) -> TaskConfig:
+    config = TaskConfig(task, folder / f"{task}.pt", results_dir=folder / "results", **QUICK)
+    return replace(config, **changes)
+
+
+def load(path: Path) -> dict:
+    return torch.load(path, weights_only=True)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("trained")
+    assert train_backbone(quick(folder)) == folder / "saliency.pt"
+    return folder
+
+
+class _KilledError(Exception):
+    pass
+
+
+def test_interrupted_and_resumed_ends_with_the_same_weights(trained, tmp_path, monkeypatch):
+    config = quick(tmp_path)
+    steps = 0
+
+    def killed_in_the_second_epoch(*arguments):
+        nonlocal steps
+        steps += 1
+        if steps == 5:  # three steps an epoch
+            raise _KilledError
+        return learning_rate(*arguments)
+
+    monkeypatch.setattr(train_module, "learning_rate", killed_in_the_second_epoch)
+    with pytest.raises(_KilledError):
+        train_backbone(config)
+    assert load(last_path(config.out))["provenance"]["epoch"] == 1
+    monkeypatch.undo()
+    torch.manual_seed(99)  # nothing may hang on the global state
+    train_backbone(config)
+    for name in ("saliency.pt", "saliency-last.pt"):
+        whole, resumed = load(trained / name), load(tmp_path / name)
+        for part in ("state_dict", "decoder"):
+            assert whole[part].keys() == resumed[part].keys()
+            assert all(torch.equal(whole[part][k], resumed[part][k]) for k in whole[part])
+        assert whole["provenance"] == resumed["provenance"]
+    history = [load(folder / "saliency-last.pt")["training"] for folder in (trained, tmp_path)]
+    assert history[0]["history"] == history[1]["history"]
+    tables = [(folder / "results" / "tasks.csv").read_text() for folder in (trained, tmp_path)]
+    assert tables[0] == tables[1]
+
+
+def test_training_changes_what_it_reads_and_nothing_beyond(trained):
+    random = load_backbone("vgg16", weights="random", padding="zeros", taps="paper", seed=0)
+    before = random.module.state_dict()
+    after = load(trained / "saliency-last.pt")["state_dict"]
+    assert not torch.equal(before["features.0.weight"], after["features.0.weight"])
+    assert not torch.equal(before["features.7.weight"], after["features.7.weight"])  # conv2_2
+    assert torch.equal(before["features.10.weight"], after["features.10.weight"])  # conv3_1
+
+
+def test_the_extraction_reads_the_checkpoint_as_it_is(trained):
+    path = trained / "saliency-last.pt"
+    backbone = load_backbone("vgg16", weights=str(path), padding="zeros", taps="paper", seed=0)
+    saved = load(path)
+    assert backbone.weights == "saliency"  # as table 6 calls it, whatever the file's name
+    assert backbone.weights_provenance == saved["provenance"]
+    assert {key.split(".")[0] for key in saved["state_dict"]} == {"features"}
+    for key, value in backbone.module.state_dict().items():
+        assert torch.equal(value, saved["state_dict"][key])
+
+
+def test_labels_tell_tasks_and_seeds_apart():
+    path = Path("folder/mine.pt")
+    assert file_label(path, {"task": "saliency", "seed": 0}) == "saliency"
+    assert file_label(path, {"task": "segmentation", "seed": 2}) == "segmentation-seed2"
+    assert file_label(path, {"task": "../../elsewhere", "seed": 0}) == "mine"
+
+
+def test_provenance_says_what_it_was_trained_on(trained):
+    provenance = load(trained / "saliency.pt")["provenance"]
+    expected = {
+        "task": "saliency",
+        "data": "generated-train",
+        "images": 20,
+        "padding": "zeros",
+        "epochs": 3,
+        "levels": "f2",
+        "image_size": 32,
+        "weights": "random",
+        "seed": 0,
+        "precision": "float32",
+    }
+    assert expected.items() <= provenance.items()
+    assert 1 <= provenance["epoch"] <= 3
+    json.dumps(provenance)  # plain values only
+
+
+def test_the_best_epoch_is_kept_beside_the_last(trained):
+    epochs = pd.read_csv(trained / "results" / "tasks" / "saliency" / "epochs.csv")
+    assert list(epochs["epoch"]) == [1, 2, 3]
+    best, last = load(trained / "saliency.pt"), load(trained / "saliency-last.pt")
+    assert last["provenance"]["epoch"] == 3
+    assert "training" not in best
+    kept = best["provenance"]["validation"]["f_measure"]
+    assert kept == pytest.approx(epochs["f_measure"].max(), rel=1e-5)
+
+
+def test_scores_are_tidy(trained):
+    table = pd.read_csv(trained / "results" / "tasks.csv")
+    assert list(table.columns) == TASK_COLUMNS
+    assert set(table["metric"]) == {
+        *("f_measure", "f_measure_maximum", "mae", "crop_slope_x", "crop_slope_y")
+    }
+    assert set(table["test_set"]) == {"generated-test"}
+    assert set(table["n_train"]) == {18}
+
+
+def test_scores_of_a_run_are_replaced(tmp_path):
+    for run, value in (("a", 0.5), ("b", 0.25), ("a", 0.75)):
+        row = dict.fromkeys(TASK_COLUMNS, "x") | {"metric": "mae", "value": value}
+        write_scores(tmp_path, run, [row])
+    table = pd.read_csv(tmp_path / "tasks.csv")
+    assert dict(zip(table["run"], table["value"], strict=True)) == {"a": 0.75, "b": 0.25}
+
+
+def test_another_setting_is_refused_and_overwritten_on_demand(trained, tmp_path):
+    config = quick(tmp_path, seed=1, epochs=1)
+    shutil.copy(trained / "saliency.pt", config.out)
+    with pytest.raises(UserError, match="epochs: 3 there, 1 here; seed: 0 there, 1 here"):
+        train_backbone(config)
+    train_backbone(replace(config, overwrite=True))
+    assert load(config.out)["provenance"]["seed"] == 1
+    config.out.write_bytes(b"something else")
+    with pytest.raises(UserError, match="no checkpoint of train-backbone"):
+        train_backbone(config)
+
+
+def test_segmentation_of_a_folder_from_a_checkpoint(trained, tmp_path):
+    data = write_pairs(tmp_path / "own", "images", "masks", value=1)
+    scored = write_pairs(tmp_path / "scored", "images", "masks", count=2, value=1)
+    start = str(trained / "saliency.pt")
+    config = quick(
+        tmp_path, "segmentation", data=data, test=(scored,), classes=2, weights=start, epochs=1
+    )
+    train_backbone(config)
+    table = pd.read_csv(tmp_path / "results" / "tasks.csv")
+    assert set(table["train_set"]) == {"own"}
+    assert set(table["test_set"]) == {"scored"}
+    assert set(table["metric"]) == {"miou_percent", "iou_percent:0", "iou_percent:1"}
+
+
+def test_it_learns_what_needs_no_position(tmp_path):
+    # The right half is white in every image: one level and few steps are enough.
+    folder = write_pairs(tmp_path / "halves", "images", "masks", count=20)
+    for path in (folder / "images").iterdir():
+        Image.fromarray(half_mask()).save(path)
+    train_backbone(quick(tmp_path, data=folder, test=(folder,), epochs=15, levels="f1"))
+    table = pd.read_csv(tmp_path / "results" / "tasks.csv").set_index("metric")["value"]
+    assert table["f_measure_maximum"] > 0.95
+    assert table["mae"] < 0.35  # of guessing: 0.5
+
+
+def test_losses_by_hand():
+    logits, masks = torch.zeros(1, 1, 2, 2), torch.tensor([[[0, 1], [1, 1]]])
+    assert float(task_loss(logits, masks)) == pytest.approx(np.log(2))
+    assert to_maps(logits).tolist() == [[[0.5, 0.5], [0.5, 0.5]]]
+    logits = torch.zeros(1, 4, 1, 3)
+    logits[0, 2, 0, 0] = 100.0  # certain and right; the last pixel is void
+    masks = torch.tensor([[[2, 1, 255]]])
+    assert float(task_loss(logits, masks)) == pytest.approx(np.log(4) / 2)
+    assert to_maps(logits)[0, 0, 0] == 2
+
+
+def test_the_rate_rises_and_falls():
+    rates = [learning_rate(step, 100, 1.0) for step in range(100)]
+    assert rates[:5] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0])
+    assert all(a >= b for a, b in zip(rates[4:], rates[5:], strict=False))
+    assert 0 < rates[-1] < 0.001
+
+
+def test_every_tenth_image_is_held_out():
+    training, held_out = split(25)
+    assert list(held_out) == [9, 19]
+    assert sorted([*training, *held_out]) == list(range(25))
+
+
+def test_crops_and_centroids_by_hand():
+    image = np.arange(36 * 3, dtype=np.uint8).reshape(6, 6, 3)
+    np.testing.assert_array_equal(crop(image, "x", 1, 4), image[1:5, 2:6])
+    np.testing.assert_array_equal(crop(image, "y", -1, 4), image[0:4, 1:5])
+    saliency = np.zeros((5, 8))
+    saliency[1:3, 4:7] = 1
+    assert (centroid(saliency, "x"), centroid(saliency, "y")) == (5.0, 1.5)
+
+
+@pytest.mark.parametrize(("slope", "moves_by"), [(0.0, -1.0), (1.0, 0.0), (0.25, -0.75)])
+def test_slopes_by_hand(slope, moves_by):
+    # In the frame, what stays on the image moves against the crop; what stays in the frame, not.
+    rows = [
+        {"image": image, "axis": axis, "shift": shift, "centroid": 50 + image + moves_by * shift}
+        for image in range(3)
+        for axis in ("x", "y")
+        for shift in (-20, 0, 20)
+    ]
+    found = shift_slopes(pd.DataFrame(rows))
+    assert found == pytest.approx({"crop_slope_x": slope, "crop_slope_y": slope})
+
+
+def test_command_line(tmp_path):
+    runner = CliRunner()
+    bad = runner.invoke(main, ["--task", "saliency", "--out", "x.pt", "--limit", "3"])
+    assert bad.exit_code == 1
+    assert "leaves no image to validate on" in bad.stderr
+    assert runner.invoke(main, ["--task", "sorting", "--out", "x.pt"]).exit_code == 2
+
+
+def test_help_needs_no_torch():
+    code = (
+        "import sys; from extract.tasks.cli import main\n"
+        "try: main(['--help'])\n"
+        "except SystemExit: assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
