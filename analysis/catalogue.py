@@ -9,6 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from analysis import figures, map_figures
+from analysis.crop_figure import crops, has_crops
 from analysis.learning_curve import learning_curve
 from analysis.results import Results
 
@@ -36,6 +37,14 @@ class _Entry:
 
 
 _ENTRIES = (
+    _Entry(
+        "figure_1",
+        "Figure 1. Crops of one image, and what is salient in each",
+        "VGG16 trained for saliency. The crop moves along x over an image; a region that moves "
+        "with it is found by its place in the frame, one that stays by what it shows.",
+        lambda results, measured: crops(results.folder),
+        measured=lambda results: has_crops(results.folder),
+    ),
     _Entry(
         "figure_3",
         "Figure 3. The position maps",

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from analysis.measured import METRICS
+from analysis.layouts import Layout
 from analysis.published import REPRODUCTION
 
 MISSING, UNDEFINED, NOTHING = "missing", "undefined", "–"
@@ -27,9 +27,14 @@ _STATUS_MARKS = {"falling": "†", "diverged": "‡", "constant": "§"}
 
 
 def number(value: float, *, signed: bool = False) -> str:
-    """Three decimals without a leading zero, as the paper prints: `.742`, `-.001`, `1.000`."""
+    """Three decimals without a leading zero, as the paper prints: `.742`, `-.001`, `1.000`.
+
+    Percentages, from 2 on, get one decimal.
+    """
     if not np.isfinite(value):
         return NOTHING
+    if abs(value) >= 2:
+        return f"{value:+.1f}" if signed else f"{value:.1f}"
     text = f"{value:+.3f}" if signed else f"{value:.3f}"
     if float(text) == 0:
         text = text.lstrip("+-")
@@ -89,8 +94,10 @@ def difference(cell: Any, metric: str) -> str:
     return number(getattr(cell, f"{metric}_difference"), signed=True)
 
 
-def lines(found: list[Any], source: str, *, intervals: bool = True) -> list[tuple[str, list[str]]]:
-    """What stands in one row of a table, line by line: a name, then SPC and MAE of every cell.
+def lines(
+    found: list[Any], layout: Layout, *, intervals: bool = True
+) -> list[tuple[str, list[str]]]:
+    """What stands in one row of a table, line by line: a name, then each metric of every cell.
 
     `found` has None for cells that nobody asked for. Lines that would say nothing are left out:
     intervals where there are none, deviations of one seed, and the source's where it is empty.
@@ -98,13 +105,13 @@ def lines(found: list[Any], source: str, *, intervals: bool = True) -> list[tupl
     kinds: list[tuple[str, Callable[[Any, str], str]]] = [(OURS, ours)]
     if intervals:
         kinds += [(INTERVAL, interval), (DEVIATION, deviation)]
-    if source:
+    if layout.source:
         kinds += [
-            (PUBLISHED, lambda cell, metric: published(cell, metric, source)),
+            (PUBLISHED, lambda cell, metric: published(cell, metric, layout.source)),
             (DIFFERENCE, difference),
         ]
     written = [
-        (name, [NOTHING if c is None else text(c, m) for c in found for m in METRICS])
+        (name, [NOTHING if c is None else text(c, m) for c in found for m in layout.metrics])
         for name, text in kinds
     ]
     optional = (INTERVAL, DEVIATION)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from data.command import setting
 
-TABLES = ("1", "2a", "2b", "3", "4", "R2", "study")
+TABLES = ("1", "2a", "2b", "3", "4", "5a", "5b", "6", "R2", "study")
 FIGURE_FORMATS = ("pdf", "png")
 FORMATS = ("md", "csv", "tex", "html", *FIGURE_FORMATS)
 
@@ -16,11 +16,13 @@ FORMATS = ("md", "csv", "tex", "html", *FIGURE_FORMATS)
 class TablesConfig:
     """Settings of `make_tables`; each field is an option of `make-tables`."""
 
-    results_dir: Path = setting("Folder that train-probes wrote.", Path("results"))
+    results_dir: Path = setting(
+        "Folder that train-probes and train-backbone wrote.", Path("results")
+    )
     out: Path = setting("Folder to write to.", Path("tables"))
     table: tuple[str, ...] = setting(
         "Table of the paper, R2 of the reproduction report, or study: every readout measured "
-        "(repeatable; default all).",
+        "(repeatable; default all but 5a, 5b and 6, which need train-backbone).",
         (),
         choices=TABLES,
     )

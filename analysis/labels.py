@@ -12,6 +12,13 @@ _MODELS = {
     "resnet152": "ResNet-152",
 }
 _IMAGE_SETS = {"test": "natural", "black": "black", "white": "white", "noise": "noise"}
+_WEIGHTS = {
+    "imagenet": "VGG16, ImageNet",
+    "saliency": "VGG16-SOD",
+    "segmentation": "VGG16-SS",
+    "random": "VGG16, untrained",
+}
+METRIC_NAMES = {"spc": "SPC", "mae": "MAE", "f_measure": "F", "miou_percent": "mIoU %"}
 _PADDINGS = {"zeros": "", "-": "", "none": " w/o padding"}
 
 
@@ -33,6 +40,10 @@ def cell_label(column: str, value: Any) -> str:
     """The value of a row or column of a table, in words."""
     if column == "backbone":
         return model_label(value)
+    if column == "weights":
+        return _WEIGHTS.get(value, value)
+    if column == "padding":
+        return model_label("vgg16") + _PADDINGS.get(value, f", {value} padding")
     if column == "images":
         return _IMAGE_SETS[value]
     if column == "depth":
@@ -46,6 +57,8 @@ ROW_NAMES = {
     "pattern": "pattern",
     "backbone": "model",
     "model": "model",
+    "weights": "model",
+    "padding": "model",
     "depth": "layers",
     "kernel_size": "kernel",
     "reads": "levels",

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from analysis import cells
+from analysis.labels import METRIC_NAMES
 from analysis.tables import Grid
 
 _SPECIAL = {
@@ -59,25 +60,29 @@ def document(names: Iterable[str]) -> str:
 
 def _table(grid: Grid) -> str:
     labels, columns = len(grid.row_names) + 1, len(grid.columns)
-    width = labels + 2 * columns
+    metrics = grid.layout.metrics
+    width = labels + len(metrics) * columns
     body = []
     for index, (row, found) in enumerate(grid.rows):
         body += [r"\addlinespace"] if index else []
         body += [" & ".join(line) + r" \\" for line in _lines(grid, row, found)]
     caption = escape(" ".join([f"{grid.title}.", *grid.provenance]))
-    texts = [text for _, found in grid.rows for _, line in cells.lines(found, "") for text in line]
+    written = [line for _, found in grid.rows for _, line in cells.lines(found, grid.layout)]
+    texts = [text for line in written for text in line]
     notes = [escape(note) for note in cells.legend(texts)]
-    groups = "".join(rf" & \multicolumn{{2}}{{c}}{{{escape(c)}}}" for c in grid.columns)
+    group = rf" & \multicolumn{{{len(metrics)}}}{{c}}"
+    groups = "".join(f"{group}{{{escape(column)}}}" for column in grid.columns)
     rules = "".join(
-        rf"\cmidrule(lr){{{first}-{first + 1}}}" for first in range(labels + 1, width, 2)
+        rf"\cmidrule(lr){{{first}-{first + len(metrics) - 1}}}"
+        for first in range(labels + 1, width + 1, len(metrics))
     )
     names = " & ".join(
-        [*(escape(name) for name in grid.row_names), "", *(["SPC", "MAE"] * columns)]
+        [*map(escape, grid.row_names), "", *([escape(METRIC_NAMES[m]) for m in metrics] * columns)]
     )
     lines = [
         r"\begingroup\footnotesize\setlength{\tabcolsep}{4pt}",
         rf"\noindent {caption}",
-        rf"\begin{{longtable}}{{{'l' * labels}{'r' * 2 * columns}}}",
+        rf"\begin{{longtable}}{{{'l' * labels}{'r' * (width - labels)}}}",
         r"\toprule",
         " & " * (labels - 1) + groups + r" \\",
         rules,
@@ -96,7 +101,7 @@ def _lines(grid: Grid, labels: tuple[str, ...], found: list[Any]) -> list[list[s
     """The lines of one row, each a list of LaTeX cells."""
     names = [escape(label) for label in labels]
     lines = []
-    for name, texts in cells.lines(found, grid.layout.source):
+    for name, texts in cells.lines(found, grid.layout):
         values = [_number(text) for text in texts]
         if name == cells.INTERVAL:
             values = [rf"{{\tiny {value}}}" for value in values]

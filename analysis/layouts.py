@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from analysis.measured import ALL_LEVELS
+from analysis.measured import ALL_LEVELS, METRICS
 from analysis.published import PAPER, REPRODUCTION
 
 
@@ -14,7 +14,7 @@ class Layout:
     """One table of a source.
 
     `rows` and `column` are columns of a measured frame (`label_rows` adds `model`); each cell
-    holds an SPC and an MAE. `heads` says which measured heads may join those of the source: what
+    holds its `metrics`. `heads` says which measured heads may join those of the source: what
     is not listed may vary. A backbone that the source lacks joins when it was measured at two or
     more values of `varied`.
     """
@@ -26,6 +26,8 @@ class Layout:
     column: str
     heads: dict[str, tuple[Any, ...]] = field(default_factory=dict)
     varied: tuple[str, ...] = ()
+    metrics: tuple[str, ...] = METRICS
+    published_on: str = ", ImageNet weights"  # what else is to be said of the published values
 
 
 _ONE_LAYER = {"reads": (ALL_LEVELS,), "kernel_size": (3,), "depth": (1,), "probe_padding": (0,)}
@@ -104,3 +106,39 @@ STUDY = Layout(
     ("run", "reads", "kernel_size", "depth", "probe_padding"),
     "pattern",
 )
+
+TABLE_6 = Layout(
+    "6",
+    PAPER,
+    "Position read from backbones trained for a task, from every level together",
+    ("pattern", "weights"),
+    "images",
+    {**_ONE_LAYER, **_MAIN, "backbone": ("vgg16",), "backbone_padding": ("zeros",)},
+    published_on="",
+)
+
+TASK_LAYOUTS = {
+    layout.name: layout
+    for layout in (
+        Layout(
+            "5a",
+            PAPER,
+            "VGG16 trained for saliency, with and without padding",
+            ("padding",),
+            "test_set",
+            metrics=("f_measure", "mae"),
+            published_on=", trained on MSRA",
+        ),
+        Layout(
+            "5b",
+            PAPER,
+            "VGG16 trained for segmentation, with and without padding",
+            ("padding",),
+            "test_set",
+            metrics=("miou_percent",),
+            published_on=", trained on VOC 2012",
+        ),
+    )
+}
+
+EVERY_LAYOUT = {**LAYOUTS, **TASK_LAYOUTS, TABLE_6.name: TABLE_6, STUDY.name: STUDY}

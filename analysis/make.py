@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pandas as pd
 
+from analysis.causes import has_trained, read_tasks, table_5, table_6
 from analysis.claims import claim_lines, compare_readings, decide
 from analysis.config import FIGURE_FORMATS, FORMATS, TABLES, TablesConfig
 from analysis.latex import document, latex
-from analysis.layouts import STUDY
+from analysis.layouts import STUDY, TABLE_6, TASK_LAYOUTS
 from analysis.markdown import markdown
 from analysis.measured import measure
 from analysis.quality import quality_markdown, quality_tables
@@ -21,7 +22,7 @@ from analysis.tables import Grid, compare, grids, select, study
 from data.errors import UserError
 from data.files import write_text
 
-PRINTED = ("1", "2a", "2b", "3", "4")  # unless tables are chosen
+UNPRINTED = ("R2", "study")  # unless tables are chosen
 REPORT = "report.html"
 
 
@@ -49,7 +50,7 @@ def make_tables(config: TablesConfig) -> Path:
     if config.claims:
         return _only_claims(config, results)
     work = _work(config, results)
-    for name in config.table or PRINTED:
+    for name in config.table or [name for name in work.tables if name not in UNPRINTED]:
         for grid in work.arranged[name]:
             print(markdown(grid, intervals=False))
     if "md" in formats:
@@ -65,16 +66,25 @@ def make_tables(config: TablesConfig) -> Path:
 
 def _work(config: TablesConfig, results: Results) -> _Work:
     measured = measure(results)
-    tables = {
-        name: study(select(measured, config.backbone, config.levels))
-        if name == STUDY.name
-        else compare(
+    chosen = select(measured, config.backbone, config.levels)
+    tasks = read_tasks(config.results_dir)
+
+    def table(name: str) -> pd.DataFrame:
+        if name == STUDY.name:
+            return study(chosen)
+        if name in TASK_LAYOUTS:
+            return table_5(name, tasks)
+        if name == TABLE_6.name:
+            return table_6(results, chosen)
+        return compare(
             name, results, measured=measured, backbone=config.backbone, levels=config.levels
         )
-        for name in config.table or TABLES
-    }
+
+    trained = {"5a": "saliency" in set(tasks["task"]), "5b": "segmentation" in set(tasks["task"])}
+    trained |= {TABLE_6.name: has_trained(chosen)}
+    names = config.table or [name for name in TABLES if trained.get(name, True)]
+    tables = {name: table(name) for name in names}
     arranged = {name: grids(table) for name, table in tables.items()}
-    chosen = select(measured, config.backbone, config.levels)
     return _Work(config, results, measured, chosen, tables, arranged)
 
 

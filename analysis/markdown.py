@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from analysis import cells
+from analysis.labels import METRIC_NAMES
 from analysis.tables import Grid
 
 
@@ -14,11 +15,12 @@ def markdown(grid: Grid, *, intervals: bool = True) -> str:
     """
     header = [*grid.row_names, ""]
     for column in grid.columns:
-        header += [f"{column} SPC", "MAE"]
+        first, *others = (METRIC_NAMES[metric] for metric in grid.layout.metrics)
+        header += [f"{column} {first}", *others]
     body = []
     for labels, found in grid.rows:
         names = [plain(label) for label in labels]
-        for name, texts in cells.lines(found, grid.layout.source, intervals=intervals):
+        for name, texts in cells.lines(found, grid.layout, intervals=intervals):
             body.append([*names, name, *texts])
             names = [""] * len(names)
     parts = [

@@ -17,8 +17,7 @@ from analysis.catalogue import Drawing
 from analysis.claims import VERDICTS, deciding_text
 from analysis.commands import extract_command, situation, train_command
 from analysis.conditions import PIXELS, image_label, weights_label
-from analysis.labels import model_label
-from analysis.measured import METRICS
+from analysis.labels import METRIC_NAMES, model_label
 from analysis.quality import QualityTable, quality_lines, quality_tables
 from analysis.results import STATUSES, Results
 from analysis.style import save
@@ -76,9 +75,9 @@ def _counted(verdicts: pd.Series) -> list[tuple[str, int]]:
 
 
 def _table(grid: Grid) -> dict[str, Any]:
-    source = grid.layout.source
+    source, metrics = grid.layout.source, grid.layout.metrics
     rows: list[dict[str, Any]] = [
-        {"labels": labels, "cells": [_cell(c, m, source) for c in found for m in METRICS]}
+        {"labels": labels, "cells": [_cell(c, m, source) for c in found for m in metrics]}
         for labels, found in grid.rows
     ]
     texts = [cell["value"] for row in rows for cell in row["cells"]]
@@ -87,6 +86,7 @@ def _table(grid: Grid) -> dict[str, Any]:
         "provenance": grid.provenance,
         "row_names": grid.row_names,
         "columns": grid.columns,
+        "metrics": [METRIC_NAMES[metric] for metric in metrics],
         "rows": rows,
         "notes": cells.legend(texts),
         "missing": grid.missing,

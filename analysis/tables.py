@@ -16,7 +16,7 @@ import pandas as pd
 
 from analysis.commands import Situation, fill_command, situation
 from analysis.labels import ROW_NAMES, cell_label, label_rows
-from analysis.layouts import LAYOUTS, STUDY, Layout
+from analysis.layouts import EVERY_LAYOUT, LAYOUTS, STUDY, Layout
 from analysis.measured import ALL_LEVELS, METRICS, in_table_order, measure
 from analysis.published import HEAD, REPRODUCTION, position_tables
 from analysis.results import Results
@@ -50,8 +50,8 @@ class Grid:
     def provenance(self) -> list[str]:
         """What our values were measured on, and what they stand beside."""
         ours = [f"Ours: {self.condition}."]
-        source = self.layout.source
-        return [*ours, f"Published: {source}, ImageNet weights."] if source else ours
+        published = f"Published: {self.layout.source}{self.layout.published_on}."
+        return [*ours, published] if self.layout.source else ours
 
 
 def select(
@@ -132,7 +132,7 @@ def study(measured: pd.DataFrame) -> pd.DataFrame:
 def grids(table: pd.DataFrame) -> list[Grid]:
     """What `compare` gives, arranged: one grid per condition."""
     return [
-        _grid(STUDY if name == STUDY.name else LAYOUTS[str(name)], str(condition), cells)
+        _grid(EVERY_LAYOUT[str(name)], str(condition), cells)
         for (name, condition), cells in table.groupby(["table", "condition"], sort=False)
     ]
 

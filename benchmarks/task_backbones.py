@@ -1,6 +1,6 @@
 """Padded against unpadded backbones on both tasks, and the position in the trained ones.
 
-python -m benchmarks.task_backbones train [--seeds 0 1 2] [--paddings zeros none] [--epochs 8]
+python -m benchmarks.task_backbones train [--seeds 0 1 2] [--paddings zeros none] [--epochs 5]
 python -m benchmarks.task_backbones position
 python -m benchmarks.task_backbones summary
 
@@ -33,7 +33,7 @@ def main() -> None:
     parser.add_argument("--tasks", nargs="+", default=TASKS)
     parser.add_argument("--paddings", nargs="+", default=("zeros", "none"))
     parser.add_argument("--seeds", type=int, nargs="+", default=(0, 1, 2))
-    parser.add_argument("--epochs", type=int, default=8)
+    parser.add_argument("--epochs", type=int, default=5)
     options = parser.parse_args()
     print(machine())
     if options.step == "train":

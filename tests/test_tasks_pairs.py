@@ -170,7 +170,7 @@ def turned_image(folder: Path) -> None:
         (no_mask, "picture01.jpg: no mask"),
         (no_image, "picture01.png: no image"),
         (damaged_mask, "picture01.png: not a readable mask"),
-        (damaged_image, "picture01.jpg: not an image"),
+        (damaged_image, "picture01.jpg: damaged, not an image"),
         (turned_image, "picture01.jpg: turned by EXIF"),
     ],
 )

@@ -1,0 +1,51 @@
+"""Figure 1: what a backbone trained for saliency predicts when the crop moves over an image."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from analysis.causes import read_tasks
+from analysis.cells import number
+from analysis.figures import nothing
+from analysis.labels import cell_label
+from analysis.mosaic import MAP_COLOURS, Mosaic
+from analysis.style import look
+
+_IMAGES = 2  # shown of each run
+_SLOPE = "crop_slope_x"
+
+
+def has_crops(folder: Path) -> bool:
+    """Whether a saliency backbone was scored into the results folder."""
+    return any(folder.glob("tasks/*/*-crops.npz"))
+
+
+def crops(folder: Path) -> Figure:
+    """Crops moving along x over the same image, and the saliency predicted for each.
+
+    One run for every padding: the first by name. Beside its rows stands how many pixels the
+    region found moves over the image for each pixel that the crop moves, the mean over images:
+    0 where it stays on the object, 1 where it stays at one place of the frame.
+    """
+    tasks = read_tasks(folder)
+    slopes = tasks[tasks["metric"] == _SLOPE].drop_duplicates("padding")
+    maps: list[list[NDArray[Any] | None]] = []
+    rows, notes = [], []
+    shifts: NDArray[Any] = np.empty(0)
+    for run in slopes.itertuples():
+        with np.load(folder / "tasks" / run.run / f"{run.test_set}-crops.npz") as kept:
+            shifts, images, found = kept["shifts"], kept["crops"], kept["maps"]
+        for index in range(min(_IMAGES, len(images))):
+            maps += [list(images[index]), list(found[index].astype(np.float32))]
+            rows += ["crop", cell_label("padding", run.padding)]
+            notes += ["", f"moves {number(run.value)}\nper pixel" if index == 0 else ""]
+    with look():
+        if not rows:
+            return nothing("no saliency backbone: train-backbone --task saliency")
+        columns = [f"{shift:+d} pixels" if shift else "middle" for shift in shifts]
+        return Mosaic(maps, rows, columns, MAP_COLOURS, ("0", "salient"), notes=notes).draw()
