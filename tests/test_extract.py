@@ -269,6 +269,11 @@ def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
         time.sleep(0.005)
 
 
+def heed_interrupts() -> None:
+    # A test run started in the background of a script ignores SIGINT, and so would its children.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGKILL])
 def test_an_interrupted_run_resumes(
     reference: Path, photos: Path, tmp_path: Path, stop: signal.Signals
@@ -281,6 +286,7 @@ def test_an_interrupted_run_resumes(
         stderr=subprocess.PIPE,
         text=True,
         env=ONE_THREAD,
+        preexec_fn=heed_interrupts,
     )
     wait_for(folder / "shard-00000.h5", process)
     process.send_signal(stop)
