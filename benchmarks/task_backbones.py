@@ -2,6 +2,7 @@
 
 python -m benchmarks.task_backbones train [--seeds 0 1 2] [--paddings zeros none] [--epochs 5]
 python -m benchmarks.task_backbones position
+python -m benchmarks.task_backbones interior
 python -m benchmarks.task_backbones summary
 
 Everything lies below --folder (task_backbones); what is finished is not done again. Trainings are
@@ -28,7 +29,7 @@ IMAGES = 300  # of the generated set, a tenth of them held out
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("step", choices=("train", "position", "summary"))
+    parser.add_argument("step", choices=("train", "position", "interior", "summary"))
     parser.add_argument("--folder", type=Path, default=Path("task_backbones"))
     parser.add_argument("--tasks", nargs="+", default=TASKS)
     parser.add_argument("--paddings", nargs="+", default=("zeros", "none"))
@@ -40,6 +41,8 @@ def main() -> None:
         train(options)
     elif options.step == "position":
         position(options)
+    elif options.step == "interior":
+        interior(options)
     else:
         summary(options.folder)
 
@@ -96,19 +99,56 @@ def position(options: argparse.Namespace) -> None:
         )
 
 
+def interior(options: argparse.Namespace) -> None:
+    """The scores of the pixels alone that even unpadded f3 covers: what is left is no margin."""
+    import torch
+
+    from extract.tasks.checkpoint import read, restore
+    from extract.tasks.metrics import SaliencyScores, SegmentationScores
+    from extract.tasks.network import build_network
+    from extract.tasks.pairs import test_pairs
+    from extract.tasks.trainer import to_maps
+
+    covered = slice(20, 84)  # relu3_3 without padding lies from pixel 19.5 to 83.5 of 104
+    rows = []
+    paths = sorted(p for p in options.folder.glob("*.pt") if not p.stem.endswith("-last"))
+    for path in paths:
+        made = read(path)["provenance"]
+        config = TaskConfig(
+            made["task"], path, made["padding"], levels=LEVELS, image_size=SIZE, seed=made["seed"]
+        )
+        (pairs,) = test_pairs(config)
+        network = build_network(config, len(pairs.classes) or 1)
+        restore(path, network)
+        scores = SegmentationScores(pairs.classes) if pairs.classes else SaliencyScores()
+        for index in range(len(pairs)):
+            image, mask = pairs.load(index, SIZE)
+            with torch.no_grad():
+                logits = network(torch.from_numpy(image)[None].permute(0, 3, 1, 2).float() / 255)
+            scores.add(to_maps(logits)[0][covered, covered], mask[covered, covered])
+        for metric, value in scores.scores().items():
+            row = {key: made[key] for key in ("task", "padding", "seed")}
+            rows.append({**row, "metric": f"{metric}, interior", "value": value})
+    show(pd.DataFrame(rows))
+
+
+def show(table: pd.DataFrame) -> None:
+    """Every metric by padding, and each padding against none, paired by seed."""
+    for (task, metric), rows in table.groupby(["task", "metric"], sort=False):
+        wide = rows.pivot(index="seed", columns="padding", values="value")
+        print(f"\n{task}, {metric}")
+        for padding in wide:
+            print(f"  {padding:10} {interval(wide[padding])}")
+        if "none" in wide:
+            for padding in wide.columns.drop("none"):
+                print(f"  {padding} - none: {interval(wide[padding] - wide['none'])}")
+
+
 def summary(folder: Path) -> None:
     """Means over seeds with 95 % t-intervals; differences are paired by seed."""
     path = folder / "results" / "tasks.csv"
     if path.exists():
-        table = pd.read_csv(path)
-        for (task, metric), rows in table.groupby(["task", "metric"], sort=False):
-            wide = rows.pivot(index="seed", columns="padding", values="value")
-            print(f"\n{task}, {metric}")
-            for padding in wide:
-                print(f"  {padding:10} {interval(wide[padding])}")
-            for padding in wide.columns.drop("none", errors="ignore"):
-                if "none" in wide:
-                    print(f"  {padding} - none: {interval(wide[padding] - wide['none'])}")
+        show(pd.read_csv(path))
     pieces = [pd.read_csv(path) for path in sorted(folder.glob("position-*/scores.csv"))]
     if not pieces:
         return
