@@ -13,6 +13,7 @@ from analysis.cli import main
 from analysis.crop_figure import crops
 from analysis.markdown import markdown
 from analysis.measured import measure
+from analysis.published import position_tables
 from analysis.results import read_results
 from analysis.tables import grids
 from data.errors import UserError
@@ -152,6 +153,21 @@ def test_table_6_sets_trained_beside_untrained(tmp_path):
     text = "".join(markdown(grid) for grid in grids(table))
     assert "VGG16-SOD" in text
     assert "VGG16, untrained" in text
+
+
+def test_every_published_number_of_table_6_is_in_its_cell(tmp_path):
+    for weights in ("imagenet", "saliency", "segmentation"):
+        ResultsBuilder(tmp_path).add(weights=weights, run=f"vgg16-{weights}-zeros")
+    results = read_results(tmp_path)
+    table = table_6(results, measure(results))
+    rows = position_tables().query("table == '6'")
+    assert len(rows) == 36
+    for row in rows.itertuples():
+        images = "test" if row.images == "pascal-s" else row.images
+        shown = cell(table, pattern=row.pattern, weights=row.weights, images=images)
+        assert shown["published_spc"] == row.spc
+        assert shown["published_mae"] == row.mae
+    assert table["published_spc"].notna().sum() == 36
 
 
 def write_crops(folder: Path) -> None:
