@@ -20,7 +20,7 @@ from analysis.quality import quality_markdown, quality_tables
 from analysis.results import Results, read_results
 from analysis.tables import Grid, compare, grids, select, study
 from data.errors import UserError
-from data.files import write_text
+from data.files import check_writable, write_text
 
 UNPRINTED = ("R2", "study")  # unless tables are chosen
 REPORT = "report.html"
@@ -45,7 +45,7 @@ def make_tables(config: TablesConfig) -> Path:
     there are no results, they are damaged, a filter leaves nothing, or `out` cannot be written.
     """
     results = read_results(config.results_dir)
-    _writable(config.out)
+    check_writable(config.out, "--out")
     formats = config.format or FORMATS
     if config.claims:
         return _only_claims(config, results)
@@ -106,18 +106,6 @@ def _comparisons(config: TablesConfig, results: Results, measured: pd.DataFrame)
     if not config.backbone:
         return comparisons
     return comparisons[comparisons["backbone"].isin(config.backbone)]
-
-
-def _writable(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / ".writable"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise UserError(
-            f"cannot write to {folder} ({error.strerror}): choose another --out"
-        ) from None
 
 
 def _write_markdown(work: _Work) -> None:

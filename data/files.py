@@ -6,6 +6,8 @@ import hashlib
 import os
 from pathlib import Path
 
+from data.errors import UserError
+
 PART = ".part"  # ending of a file that is still being written
 
 
@@ -26,6 +28,19 @@ def write_text(path: Path, text: str) -> None:
     """Write `text` (UTF-8) to `path`, all of it or nothing."""
     part_path(path).write_text(text, encoding="utf-8", newline="\n")
     publish(path)
+
+
+def check_writable(folder: Path, option: str) -> None:
+    """Create `folder`; `UserError` naming `option` when nothing can be written there."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        trial = folder / ".writable"
+        trial.touch()
+        trial.unlink()
+    except OSError as error:
+        raise UserError(
+            f"cannot write to {folder} ({error.strerror}): choose another {option}"
+        ) from None
 
 
 def flush(path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from data.cache import FeatureCache
 from data.errors import UserError
+from data.files import check_writable
 from data.manifest import MANIFEST
 from data.protocols import Protocol, TrainingRecipe, exactly_solved, find_protocol, without_sigmoid
 from data.targets import PATTERNS
@@ -219,13 +220,5 @@ def _images(cache: FeatureCache) -> tuple[Any, ...]:
 def results_folder(config: ProbeConfig) -> Path:
     """The results folder, created; `UserError` when it cannot be written."""
     folder = config.results_dir
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / ".writable"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise UserError(
-            f"cannot write to {folder} ({error.strerror}): choose another --results-dir"
-        ) from None
+    check_writable(folder, "--results-dir")
     return folder
