@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from analysis import figures, map_figures
 from analysis.crop_figure import crops, has_crops
+from analysis.depth_figure import has_single_levels, spc_by_depth
 from analysis.learning_curve import learning_curve
 from analysis.results import Results
 
@@ -91,6 +92,16 @@ _ENTRIES = (
         "Dotted: the paper's VGG16.",
         lambda results, measured: figures.spc_by_level(measured),
         kind="svg",
+    ),
+    _Entry(
+        "spc_by_depth",
+        "SPC by relative depth",
+        "Readouts of single levels, every run, natural images; bands are 95 % intervals over "
+        "images. Relative depth: layers with weights that have run at the tap, over all that the "
+        "backbone has without its classifier. A cross: the pixels alone.",
+        spc_by_depth,
+        kind="svg",
+        measured=has_single_levels,
     ),
     _Entry(
         "learning_curve",

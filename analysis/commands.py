@@ -12,7 +12,7 @@ import pandas as pd
 
 from analysis.conditions import PIXELS
 from analysis.results import IMAGE_SETS, Results
-from data.protocols import PROTOCOLS, protocol_options
+from data.protocols import IMAGE_SIZE, PROTOCOLS, protocol_options
 
 _SAMPLE_COUNT = 256  # embedded training images
 _DEFAULT_RESULTS, _DEFAULT_CACHES = Path("results"), Path("features")
@@ -84,6 +84,12 @@ def extract_command(backbone: str, padding: str, known: Situation) -> str:
     if protocol in PROTOCOLS and normalization is not None:
         usual = PROTOCOLS[protocol].features.normalization
         words += ["--normalization", normalization] if normalization != usual else []
+    for name, option, default in (
+        ("image_size", "--image-size", IMAGE_SIZE),
+        ("crop_border", "--crop-border", 0),
+    ):
+        value = {**identity, **identity.get("features", {})}.get(name, default)
+        words += [option, str(value)] if value != default else []
     return shlex.join(words + _cache_option(known))
 
 

@@ -26,6 +26,8 @@ _OF_ONE_BACKBONE: tuple[str, ...] = (
     "weights_provenance",
     "levels",
     "taps",
+    "layers_run",
+    "layers_in_all",
 )
 _OF_ONE_BACKBONE += ("padding", "padding_changes", "calibration")
 _NOT_COMPARED = ("schema", "versions", "sources", "precision", "compression", "device")
@@ -108,6 +110,8 @@ def _heading(runs: list[str], results: Results) -> str:
     how += f" of batches of {training['batch_size']}" if "batch_size" in training else ""
     if training.get("optimizer") == "exact":
         how = "solved exactly"
+    cropped = settings["cache"].get("features", {}).get("crop_border", 0)
+    how += f", {cropped} cells dropped at every side of every level" if cropped else ""
     return (
         f"{weights_label(score['weights'], models)}; {image_label(settings['cache'])}; protocol "
         f"{score['protocol']}, normalization {score['normalization']}, {how}"

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from data.command import setting
+from data.errors import UserError
 
 TABLES = ("1", "2a", "2b", "3", "4", "5a", "5b", "6", "R2", "study")
 FIGURE_FORMATS = ("pdf", "png")
@@ -37,7 +38,16 @@ class TablesConfig:
         "Tables and figures only of heads that read these levels: f5, f1+f2 or all (repeatable).",
         (),
     )
+    compare: bool = setting(
+        "Only compare backbones: print SPC of single levels by relative depth, write compare.md "
+        "and .csv and figures/spc_by_depth.pdf and .png.",
+        False,
+    )
     claims: bool = setting(
         "Only test the paper's claims: print a line for each, write claims.md, .csv and .json.",
         False,
     )
+
+    def __post_init__(self) -> None:
+        if self.claims and self.compare:
+            raise UserError("--claims and --compare each print one thing only: leave one out")

@@ -16,7 +16,7 @@ from analysis.latex import document, latex
 from analysis.layouts import STUDY, TABLE_6, TASK_LAYOUTS
 from analysis.markdown import markdown
 from analysis.measured import measure
-from analysis.quality import quality_markdown, quality_tables
+from analysis.quality import comparison, quality_markdown, quality_tables
 from analysis.results import Results, read_results
 from analysis.tables import Grid, compare, grids, select, study
 from data.errors import UserError
@@ -49,6 +49,8 @@ def make_tables(config: TablesConfig) -> Path:
     formats = config.format or FORMATS
     if config.claims:
         return _only_claims(config, results)
+    if config.compare:
+        return _only_comparison(config, results)
     work = _work(config, results)
     for name in config.table or [name for name in work.tables if name not in UNPRINTED]:
         for grid in work.arranged[name]:
@@ -98,6 +100,29 @@ def _only_claims(config: TablesConfig, results: Results) -> Path:
             "leave it out, or train the heads of tables 1 to 4"
         )
     return _write_claims(config.out, comparisons, show=True)
+
+
+def _only_comparison(config: TablesConfig, results: Results) -> Path:
+    """`compare.md`, `compare.csv` and the figure, whatever the formats."""
+    from analysis.depth_figure import spc_by_depth
+    from analysis.style import save
+
+    measured = select(measure(results), config.backbone, config.levels)
+    table = comparison(results, measured)
+    if table.rows.empty:
+        raise UserError(
+            f"{config.results_dir} has no readout of a single level to compare: run train-probes "
+            "--levels f1 --levels f2 ... first"
+        )
+    text = quality_markdown(table)
+    print(text)
+    write_text(config.out / "compare.md", text)
+    write_text(config.out / "compare.csv", table.rows.to_csv(index=False, float_format="%.6g"))
+    figure = spc_by_depth(results, measured)
+    (config.out / "figures").mkdir(exist_ok=True)
+    for kind in FIGURE_FORMATS:
+        save(figure, config.out / "figures" / f"spc_by_depth.{kind}", kind)
+    return config.out / "compare.md"
 
 
 def _comparisons(config: TablesConfig, results: Results, measured: pd.DataFrame) -> pd.DataFrame:

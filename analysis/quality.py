@@ -1,4 +1,4 @@
-"""What a score rests on: variance explained, selectivity, distance to the optimum, images."""
+"""What scores rest on: variance explained, selectivity, optimality, images; depth."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 import pandas as pd
 
+from analysis.depth import by_depth, depth_table
 from analysis.markdown import aligned, plain
 from analysis.results import Results
 
@@ -26,6 +27,9 @@ _NAMES = {
     "selectivity": "selectivity",
     "optimum_gap": "above optimum",
     "heldout_loss": "held-out loss",
+    "tap": "tap",
+    "layers": "layers",
+    "relative_depth": "relative depth",
 }
 _UNDEFINED = "–"
 
@@ -58,6 +62,7 @@ class QualityTable:
     name: str  # of its files, without ending
     title: str
     rows: pd.DataFrame
+    notes: tuple[str, ...] = ()  # below the title
 
 
 def quality_tables(results: Results, measured: pd.DataFrame) -> list[QualityTable]:
@@ -68,13 +73,22 @@ def quality_tables(results: Results, measured: pd.DataFrame) -> list[QualityTabl
     ]
     kept = measured[READOUT].drop_duplicates()
     tables = [replace(table, rows=table.rows.merge(kept, on=READOUT)) for table in found]
+    tables.append(comparison(results, measured))
     return [table for table in tables if len(table.rows)]
+
+
+def comparison(results: Results, measured: pd.DataFrame) -> QualityTable:
+    """SPC of every single level by its relative depth in its backbone, all backbones together."""
+    runs = by_depth(results, measured).drop_duplicates("run").groupby("condition", sort=False)
+    notes = tuple(f"{condition}: {', '.join(part['run'])}." for condition, part in runs)
+    rows = depth_table(results, measured)
+    return QualityTable("compare", "Single levels by relative depth", rows, notes)
 
 
 def quality_lines(table: QualityTable) -> list[list[str]]:
     """A table as texts, header first; columns without any value are left out."""
     shown = table.rows.dropna(axis="columns", how="all")
-    lines = [[_NAMES[name] for name in shown]]
+    lines = [[_NAMES.get(name, f"SPC {name}") for name in shown]]
     for row in shown.to_dict("records"):
         lines.append([_text(str(name), value) for name, value in row.items()])
     return lines
@@ -83,7 +97,10 @@ def quality_lines(table: QualityTable) -> list[list[str]]:
 def quality_markdown(table: QualityTable) -> str:
     """A table in Markdown."""
     lines = [[plain(text) for text in line] for line in quality_lines(table)]
-    return f"### {table.title}\n\n{aligned(lines, 3)}\n"
+    notes = [f"- {plain(note)}" for note in table.notes]
+    return "\n".join(
+        [f"### {table.title}", "", *notes, *([""] if notes else []), aligned(lines, 3), ""]
+    )
 
 
 def _text(name: str, value: object) -> str:

@@ -5,7 +5,8 @@
 Writes generated JPEGs (the embedded sample generator, 320x240), extracts untrained VGG16 features,
 trains and scores the heads of tables 1, 2b, 3 and 4 with the three commands, each in a process of
 its own, and prints wall time, peak resident memory and disk per stage. Needs about 30 GB of disk
-below DIR, checked first and removed afterwards.
+below DIR, checked first and removed afterwards. A run that was killed, or kept with --keep, goes
+on where it stopped: the stages then report the time of what was left.
 """
 
 from __future__ import annotations
@@ -29,7 +30,9 @@ COMMAND = "from {module} import main; main(prog_name='{name}')"
 
 
 def write_images(folder: Path, count: int, seed: int) -> None:
-    """`count` generated JPEGs, 320x240."""
+    """`count` generated JPEGs, 320x240; nothing where the folder exists."""
+    if folder.exists():
+        return
     folder.mkdir(parents=True)
 
     def write(index: int) -> None:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from data.decoding import SUFFIXES, DecodingError, decode_image, read_image_file
 from data.errors import UserError
 from data.progress import progress
+from data.protocols import IMAGE_SIZE
 from data.samples import TEST_SAMPLES, TRAIN_SAMPLES, sample_image
 from data.synthetic import NOISE_IMAGES, black_image, noise_image, white_image
 
@@ -83,7 +84,7 @@ def find_images(
     limit: int | None,
     seed: int,
     num_workers: int,
-    image_size: int = 224,
+    image_size: int = IMAGE_SIZE,
 ) -> ImageSet:
     """Every image of a study: train, test, then black (1), white (1) and noise (8).
 

@@ -14,7 +14,7 @@ from data.errors import UserError
 from data.files import write_text
 from data.images import BadImage, ImageRecord
 
-SCHEMA = 1
+SCHEMA = 2
 MANIFEST = "manifest.json"
 CALIBRATION = "calibration.h5"  # statistics of an untrained network, where it needed them
 # What features are made from is compared by content, not by the place it lay in.

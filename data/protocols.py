@@ -12,6 +12,8 @@ from dataclasses import dataclass, replace
 
 from data.errors import UserError
 
+IMAGE_SIZE = 224  # pixels a side of the images a backbone sees, unless asked otherwise
+
 
 @dataclass(frozen=True)
 class FeatureRecipe:
@@ -23,6 +25,7 @@ class FeatureRecipe:
     # "trilinear": each level as a volume to (3, 28, 28), align_corners=False
     input_scale: float  # the level `input` is the image in [0, 1] times this ...
     input_normalized: bool  # ... and normalised like the backbone's own input, or not
+    crop_border: int = 0  # cells dropped at every side of every level before it is aligned
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from data.cache import GRID
-from data.protocols import FeatureRecipe
+from data.errors import UserError
+from data.protocols import IMAGE_SIZE, FeatureRecipe
 from extract.backbones import Backbone
 from extract.normalization import normalize
 from extract.taps import as_map, run_taps, zero_image
@@ -51,6 +52,21 @@ def _neighbours(size: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor
     return low, low + 1, (position - low).float()
 
 
+def crop_border(level: Tensor, cells: int, name: str) -> Tensor:
+    """A level (B, C, h, w) without `cells` rows and columns at every side: a view.
+
+    Raises `UserError` with the `name` of a level of which less than 2x2 cells would be left: they
+    could not carry position.
+    """
+    height, width = level.shape[2:]
+    if min(height, width) - 2 * cells < 2:
+        raise UserError(
+            f"--crop-border {cells}: level {name} has {height}x{width} cells, and at least 2x2 "
+            f"must be left: use at most {max(0, min(height, width) // 2 - 1)}, or other --taps"
+        )
+    return level[:, :, cells : height - cells, cells : width - cells]
+
+
 class LevelExtractor:
     """Images in, aligned levels out."""
 
@@ -68,17 +84,22 @@ class LevelExtractor:
         backbone, features = self.backbone, self.features
         normalized = normalize(images, features.normalization)
         shown = normalized if features.input_normalized else images
-        levels = {"input": align(shown * features.input_scale, features.alignment)}
-        aligned: dict[str, Tensor] = {}
+        level_of = {node: level for level, node in backbone.taps.items()}
+        levels = {"input": self._aligned("input", shown * features.input_scale)}
 
         def take(node: str, output: Tensor) -> None:
             level = as_map(output, channels_last=backbone.channels_last)
-            aligned[node] = align(level, features.alignment)
+            levels[level_of[node]] = self._aligned(level_of[node], level)
 
-        run_taps(backbone.module, list(backbone.taps.values()), normalized, take)
-        return levels | {level: aligned[node] for level, node in backbone.taps.items()}
+        run_taps(backbone.module, list(level_of), normalized, take)
+        return {level: levels[level] for level in ("input", *backbone.taps)}
 
-    def channels(self, image_size: int = 224) -> Mapping[str, int]:
+    def _aligned(self, name: str, level: Tensor) -> Tensor:
+        if self.features.crop_border:
+            level = crop_border(level, self.features.crop_border, name)
+        return align(level, self.features.alignment)
+
+    def channels(self, image_size: int = IMAGE_SIZE) -> Mapping[str, int]:
         """Channels of every level, in order, from one black image of `image_size`."""
         levels = self(zero_image(self.backbone.module, image_size))
         return {level: maps.shape[1] for level, maps in levels.items()}

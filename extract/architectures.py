@@ -98,7 +98,7 @@ def _from_timm(name: str, seed: int, image_size: int) -> Architecture:
 
     def pretrained() -> tuple[dict[str, Tensor], str]:
         try:
-            trained = timm.create_model(model, pretrained=True, **arguments)
+            trained: Any = timm.create_model(model, pretrained=True, **arguments)
         except Exception as error:  # the hub, the network, the disk, timm: each raises its own
             raise UserError(
                 f"weights 'imagenet' of {name} are not in the Hugging Face cache and could not be "

@@ -13,19 +13,18 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from data.errors import UserError
+from data.protocols import IMAGE_SIZE
 from extract.architectures import build
 from extract.families import BACKBONES
 from extract.normalization import normalize
 from extract.padding import set_padding
-from extract.taps import check_taps, run_taps
+from extract.taps import Depths, check_taps, run_taps
 from extract.weights import (
     file_label,
     load_weights,
     read_checkpoint,
     state_sha256,
 )
-
-IMAGE_SIZE = 224  # pixels a side, unless asked otherwise
 
 
 @dataclass
@@ -39,6 +38,7 @@ class Backbone:
     weights_source: str  # URL, "seed 0" or file name
     weights_sha256: str  # of the state dict without classifiers, before calibration
     padding: str
+    depths: Depths
     padding_changes: dict[str, Any] = field(default_factory=dict)  # JSON-able; {}: as built
     has_untrained_batch_norm: bool = False  # its running statistics must be calibrated
     weights_provenance: dict[str, Any] = field(default_factory=dict)  # of train-backbone's files
@@ -144,7 +144,7 @@ def _freeze(
     channels_last: bool,
 ) -> Backbone:
     module.eval().requires_grad_(False)
-    check_taps(module, nodes, name=name, image_size=image_size)
+    depths = check_taps(module, nodes, name=name, image_size=image_size)
     changes = set_padding(module, padding, name=name, nodes=nodes, image_size=image_size)
     return Backbone(
         name=name,
@@ -157,6 +157,7 @@ def _freeze(
         padding_changes=changes,
         has_untrained_batch_norm=_is_untrained(_batch_norms(module)),
         channels_last=channels_last,
+        depths=depths,
     )
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from data.command import setting
 from data.errors import UserError
 from data.parallel import BACKENDS
-from data.protocols import FEATURE_PROTOCOLS, FeatureRecipe, find_protocol
+from data.protocols import FEATURE_PROTOCOLS, IMAGE_SIZE, FeatureRecipe, find_protocol
 from data.shards import COMPRESSIONS
 
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
@@ -41,7 +41,12 @@ class ExtractConfig:
         "Comma-separated names of the modules to tap as f1, f2, ..., instead of the protocol's.",
         None,
     )
-    image_size: int = setting("Pixels a side of the images the backbone sees.", 224)
+    crop_border: int = setting(
+        "Cells to drop at every side of every tapped map, in its own resolution, before it is "
+        "aligned.",
+        0,
+    )
+    image_size: int = setting("Pixels a side of the images the backbone sees.", IMAGE_SIZE)
     device: str = setting("auto, cpu or cuda[:N].", "auto")
     precision: str = setting(
         "Format the backbone computes in; auto is bf16 or fp16 where the device is fast at it.",
@@ -74,8 +79,9 @@ class ExtractConfig:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UserError(f"{_option(name)} {value}: must be at least 1")
-        if self.seed < 0:
-            raise UserError(f"--seed {self.seed}: must not be negative")
+        for name in ("seed", "crop_border"):
+            if getattr(self, name) < 0:
+                raise UserError(f"{_option(name)} {getattr(self, name)}: must not be negative")
         if not 0 <= self.shard_index < self.num_shards:
             raise UserError(
                 f"--shard-index {self.shard_index}: must be 0 to {self.num_shards - 1} "
@@ -90,7 +96,7 @@ class ExtractConfig:
     @property
     def features(self) -> FeatureRecipe:
         """The protocol's recipe with the overrides of single options."""
-        recipe = find_protocol(self.protocol).features
+        recipe = replace(find_protocol(self.protocol).features, crop_border=self.crop_border)
         if self.normalization is not None:
             recipe = replace(recipe, normalization=self.normalization)
         return recipe
@@ -105,8 +111,12 @@ class ExtractConfig:
         parts = [backbone.replace(":", "-").replace("/", "-"), weights, self.padding]
         if self.protocol != "paper":
             parts.append(self.protocol)
-        if self.features != find_protocol(self.protocol).features:
+        if self.features.normalization != find_protocol(self.protocol).features.normalization:
             parts.append(f"normalization-{self.features.normalization}")
+        if self.image_size != IMAGE_SIZE:
+            parts.append(f"image-size-{self.image_size}")
+        if self.crop_border:
+            parts.append(f"crop-border-{self.crop_border}")
         return self.cache_dir / "-".join(parts)
 
 

@@ -34,6 +34,7 @@ def describe_extraction(
     Whatever moves a feature is in the identity; what only says where the work was done (folders,
     batch size, number of processes) is not, or is not compared.
     """
+    depths = backbone.depths
     identity: dict[str, Any] = {
         "schema": SCHEMA,
         "backbone": backbone.name,
@@ -47,6 +48,8 @@ def describe_extraction(
         "features": asdict(config.features),
         "taps": list(backbone.taps.values()),
         "levels": dict(levels),
+        "layers_run": {level: depths.at_node[node] for level, node in backbone.taps.items()},
+        "layers_in_all": depths.whole,
         "image_size": config.image_size,
         "precision": precision,
         "device": device.type,

@@ -20,6 +20,8 @@ from probe.results import SCHEMA, SCORE_COLUMNS
 COUNTS = {"train": 256, "test": 64, "black": 1, "white": 1, "noise": 8}
 CHANNELS = {"input": 3, "f1": 64, "f2": 128, "f3": 256, "f4": 512, "f5": 512}
 
+LAYERS = {"f1": 2, "f2": 4, "f3": 7, "f4": 10, "f5": 13}  # of VGG16
+
 # (backbone, padding, head, images) -> expected SPC and MAE
 ScoreRule = Callable[[str, str, HeadSpec, str], tuple[float, float]]
 
@@ -92,7 +94,9 @@ class ResultsBuilder:
                 "weights_source": weights,
                 "padding": padding,
                 "padding_changes": [] if padding == "zeros" else ["features.0"],
-                "taps": ["features.3"],
+                "taps": [f"tap.{level}" for level in levels],
+                "layers_run": {level: LAYERS[level] for level in levels},
+                "layers_in_all": 13,
                 "levels": {level: CHANNELS[level] for level in ("input", *levels)},
                 "precision": "bf16",
                 "device": "cpu",

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -6,9 +8,10 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torchvision.models import vgg16
 
+from data.errors import UserError
 from data.protocols import PROTOCOLS
 from data.resample import bilinear_matrix
-from extract.align import LevelExtractor, align
+from extract.align import LevelExtractor, align, crop_border
 from extract.backbones import load_backbone
 from extract.taps import as_map
 
@@ -123,3 +126,29 @@ def test_vgg16_levels_equal_modules_applied_one_at_a_time(
     assert float(levels["f5"].max()) > 0.01
     for got, level in zip(levels.values(), raw, strict=True):
         torch.testing.assert_close(got, align(level, alignment), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("cells", [1, 2, 5])
+def test_cropped_levels_are_those_of_a_plain_pass_without_their_border(cells: int) -> None:
+    torch.manual_seed(0)
+    network = vgg16(weights=None).eval()
+    backbone = load_backbone("vgg16", weights="random", padding="zeros", taps="paper", seed=0)
+    recipe = replace(PROTOCOLS["paper"].features, crop_border=cells)
+    images = torch.rand(1, 3, 224, 224, generator=torch.Generator().manual_seed(0))
+    levels = LevelExtractor(backbone, recipe)(images)
+    with torch.no_grad():
+        f4 = network.features[:23](images)
+        f5 = network.features[:30](images)
+    assert f5.shape[2:] == (14, 14)
+    inside = slice(cells, -cells)
+    for level, raw in {"input": images, "f4": f4, "f5": f5}.items():
+        expected = bilinear_by_matrix(raw[:, :, inside, inside])
+        scale = np.abs(expected).max()
+        np.testing.assert_allclose(levels[level], expected, atol=1e-4 * scale)
+
+
+def test_a_crop_that_leaves_less_than_two_cells_is_refused() -> None:
+    level = random_level(1, 2, 14, 14)
+    assert crop_border(level, 6, "f5").shape == (1, 2, 2, 2)
+    with pytest.raises(UserError, match=r"--crop-border 7: level f5 has 14x14 cells.*at most 6"):
+        crop_border(level, 7, "f5")

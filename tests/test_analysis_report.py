@@ -70,7 +70,7 @@ def test_every_figure_is_inside(page: Page):
     figures = [attributes["id"] for tag, attributes in page.tags if tag == "figure"]
     assert figures == [
         *("figure_3", "figure_4", "figure_5", "figure_6", "figure_7"),
-        *("spc_by_level", "error_by_border"),
+        *("spc_by_level", "spc_by_depth", "error_by_border"),
     ]
     images = [attributes for tag, attributes in page.tags if tag == "img"]
     assert len(images) == len(figures)

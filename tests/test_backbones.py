@@ -17,6 +17,7 @@ from extract import backbones
 from extract.align import LevelExtractor
 from extract.backbones import Backbone, backbone_names, calibrate, load_backbone
 from extract.families import BACKBONES, BackboneRow
+from extract.taps import Depths
 from extract.weights import drop_heads
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -145,7 +146,7 @@ def test_huge_backbones_have_five_levels(
     taps = {f"f{index}": node for index, node in enumerate(BACKBONES[name].taps, start=1)}
     module = build().eval()
     drop_heads(module)
-    backbone = Backbone(name, module, taps, "random", "seed 0", "", "zeros")
+    backbone = Backbone(name, module, taps, "random", "seed 0", "", "zeros", Depths({}, None))
     found = LevelExtractor(backbone, PAPER).channels(SIZES.get(name, 64))
     assert list(found.values()) == [3, *channels]
 

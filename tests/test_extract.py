@@ -74,10 +74,13 @@ def test_the_audit_bounds_the_conversion_to_float16(reference: Path) -> None:
 
 def test_identity_names_what_moves_a_feature(reference: Path) -> None:
     identity = FeatureCache(reference).identity
-    assert reference.name == "squeezenet1_1-random-zeros"
+    assert reference.name == "squeezenet1_1-random-zeros-image-size-32"
     assert identity["precision"] == "fp32"
     assert identity["levels"] == {"input": 3, "f1": 16, "f2": 32}
     assert identity["taps"] == ["features.3.squeeze", "features.6.squeeze"]
+    assert identity["layers_run"] == {"f1": 2, "f2": 8}  # the stem; three layers a fire module
+    assert identity["layers_in_all"] == 25  # the classifier is dropped
+    assert identity["features"]["crop_border"] == 0
     assert identity["images"]["counts"] == {
         "train": 130,
         "test": 10,
@@ -135,7 +138,6 @@ def test_worker_processes_give_the_same_bytes(
         ({"seed": 1}, "seed: 0 in the cache, 1 now"),
         ({"precision": "bf16"}, 'precision: "fp32" in the cache, "bf16" now'),
         ({"taps": "features.0"}, 'taps: ["features.3.squeeze","features.6.squeeze"] in the cache'),
-        ({"image_size": 48}, "image_size: 32 in the cache, 48 now"),
         ({"limit": 100}, "150 images in the cache, 120 now, 30 gone (first train photo-100.png)"),
         ({"compression": "bitshuffle-lz4"}, 'compression: "none" in the cache'),
     ],
@@ -223,7 +225,7 @@ def test_your_own_module_fills_a_cache(photos: Path, tmp_path: Path) -> None:
         small_config(photos, tmp_path, limit=3, compression="bitshuffle-lz4"),
         backbone,
     )
-    assert folder.name == "mine-own-zeros"
+    assert folder.name == "mine-own-zeros-image-size-32"
     assert FeatureCache(folder).levels == {"input": 3, "f1": 4, "f2": 4}
     maps = module(torch.zeros(1, 3, 32, 32)).detach()
     aligned = functional.interpolate(maps, (28, 28), mode="bilinear", align_corners=True)
@@ -336,3 +338,14 @@ def test_verify_sets_damage_aside_and_extraction_repairs_it(
     assert contents(resumable) == contents(reference)
     assert (resumable / "shard-00000.h5").stat().st_mtime_ns == kept
     assert call("--verify", str(resumable)).stdout == f"{resumable} is whole\n"
+
+
+def test_a_cropped_cache_stands_beside_the_whole_one(photos: Path, tmp_path: Path) -> None:
+    settings = {"limit": 4, "image_size": 64, "crop_border": 1}
+    folder = extract_features(small_config(photos, tmp_path, **settings))
+    assert folder.name == "squeezenet1_1-random-zeros-image-size-64-crop-border-1"
+    assert FeatureCache(folder).identity["features"]["crop_border"] == 1
+    with pytest.raises(UserError, match="--crop-border 9: level f1 has 15x15 cells"):
+        extract_features(small_config(photos, tmp_path, **{**settings, "crop_border": 9}))
+    with pytest.raises(UserError, match="--crop-border -1: must not be negative"):
+        small_config(photos, tmp_path, crop_border=-1)

@@ -35,7 +35,8 @@ def results(tmp_path: Path) -> Results:
 
 
 def test_tables_hold_what_was_written(results: Results):
-    quality, curve = quality_tables(results, measure(results))
+    quality, curve, compared = quality_tables(results, measure(results))
+    assert compared.name == "compare"
     assert len(quality.rows) == results.scores.drop_duplicates(["run", "head"]).shape[0]
     row = quality.rows.query("r2 == 0.5").iloc[0]
     assert (row["run"], row["pattern"], row["kernel_size"]) == (RUN, "H", 3)
@@ -49,7 +50,7 @@ def test_tables_hold_what_was_written(results: Results):
 def test_columns_nobody_measured_are_left_out(tmp_path: Path):
     demo_results(tmp_path)
     plain = read_results(tmp_path)
-    (quality,) = quality_tables(plain, measure(plain))
+    quality, _ = quality_tables(plain, measure(plain))
     assert "R2" not in quality_lines(quality)[0]
     assert "SPC" in quality_lines(quality)[0]
 
