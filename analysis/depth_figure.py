@@ -9,7 +9,7 @@ from analysis.conditions import PIXELS
 from analysis.depth import by_depth
 from analysis.figures import nothing
 from analysis.results import Results
-from analysis.style import SOFT, common_legend, line_look, line_panels, look
+from analysis.style import SOFT, common_legend, draw_series, line_look, line_panels, look
 from data.targets import PATTERNS
 
 
@@ -42,17 +42,16 @@ def spc_by_depth(results: Results, measured: pd.DataFrame) -> Figure:
                 if (line["backbone"] == PIXELS).all():
                     panel.plot(0, line["spc"].iloc[0], "x", color=SOFT, label=label)
                     continue
-                appearance = line_look(order.index(str(label)))
-                panel.plot(
-                    line["relative_depth"],
-                    line["spc"],
-                    color=appearance.color,
-                    linestyle=appearance.linestyle,
-                    marker=appearance.marker,
-                    label=label,
+                index, depth = order.index(str(label)), line["relative_depth"]
+                draw_series(panel, depth, line["spc"], index, str(label))
+                panel.fill_between(
+                    depth,
+                    line["spc_low"],
+                    line["spc_high"],
+                    color=line_look(index).color,
+                    alpha=0.15,
+                    linewidth=0,
                 )
-                band = line["relative_depth"], line["spc_low"], line["spc_high"]
-                panel.fill_between(*band, color=appearance.color, alpha=0.15, linewidth=0)
             panel.set(xlabel="relative depth", ylabel="SPC, natural images", xlim=(-0.03, 1.03))
             panel.tick_params(labelbottom=True)
         common_legend(figure, panels, order, columns=3)

@@ -21,6 +21,7 @@ from analysis.results import Results
 from analysis.style import (
     PUBLISHED_LOOK,
     common_legend,
+    draw_series,
     line_look,
     line_panels,
     look,
@@ -156,16 +157,9 @@ def error_by_border(results: Results, measured: pd.DataFrame) -> Figure:
                 row = next(part.itertuples())
                 maps = read_maps(results, run, first_head(results, row))
                 profile = border_profile(maps.error["test"])
-                appearance = line_look(index)
-                panel.plot(
-                    profile["distance"],
-                    profile["error"],
-                    color=appearance.color,
-                    linestyle=appearance.linestyle,
-                    marker=appearance.marker,
-                    markevery=(len(profile) // 12 + index, max(1, len(profile) // 5)),
-                    label=run,
-                )
+                spaced = (len(profile) // 12 + index, max(1, len(profile) // 5))
+                curve = profile["distance"], profile["error"]
+                draw_series(panel, *curve, index, run, markevery=spaced)
             panel.set(xlabel="distance to the border, % of the side", ylabel="RMS error")
             panel.set_ylim(bottom=0)
             panel.tick_params(labelbottom=True)

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from analysis.figures import nothing
 from analysis.quality import READOUT, learning_curves
 from analysis.results import Results
-from analysis.style import common_legend, line_look, line_panels, look
+from analysis.style import common_legend, draw_series, line_panels, look
 from data.targets import PATTERNS
 
 
@@ -30,15 +30,7 @@ def learning_curve(results: Results, measured: pd.DataFrame) -> Figure:
             for key, line in curves[curves["pattern"] == pattern].groupby(kind, sort=False):
                 label = _label(*key)
                 line = line.sort_values("n_train")
-                appearance = line_look(order.index(label))
-                panel.plot(
-                    line["n_train"],
-                    line["spc"],
-                    color=appearance.color,
-                    linestyle=appearance.linestyle,
-                    marker=appearance.marker,
-                    label=label,
-                )
+                draw_series(panel, line["n_train"], line["spc"], order.index(label), label)
             panel.set_xscale("log")
             panel.set(xlabel="training images", ylabel="SPC, natural images")
             panel.tick_params(labelbottom=True)

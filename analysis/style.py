@@ -72,6 +72,20 @@ def line_look(index: int) -> LineLook:
     )
 
 
+def draw_series(panel: Axes, x: Any, y: Any, index: int, label: str, **options: Any) -> None:
+    """A line through the points of the series `index`; `options` are matplotlib's."""
+    appearance = line_look(index)
+    panel.plot(
+        x,
+        y,
+        color=appearance.color,
+        linestyle=appearance.linestyle,
+        marker=appearance.marker,
+        label=label,
+        **options,
+    )
+
+
 PUBLISHED_LOOK: dict[str, Any] = {
     "color": SOFT,
     "linestyle": (0, (1, 1.5)),
