@@ -41,6 +41,9 @@ class TrainingRecipe:
     learning_rates: tuple[float, ...]  # several: the one with the lowest held-out loss is kept
     heldout_share: float  # of the training images, kept from training to choose the rate;
     # 0: none, and the held-out loss is that of the test images, which decides nothing
+    conditioned: bool  # heads learn in coordinates in which the channels they read are
+    # uncorrelated and of one size (probe/whitening.py), and one without sigmoid starts from the
+    # mean and the spread of its target
     momentum: float  # of SGD
     weight_decay: float
     decay_after: float | None  # fraction of the epochs after which the rate falls to a tenth
@@ -73,6 +76,7 @@ _PAPER_TRAINING = TrainingRecipe(
     optimizer="sgd",
     learning_rates=(0.1,),
     heldout_share=0.0,
+    conditioned=False,
     momentum=0.9,
     weight_decay=1e-4,
     decay_after=2 / 3,
@@ -105,6 +109,7 @@ PROTOCOLS: dict[str, Protocol] = {
             optimizer="adam",
             learning_rates=(1e-3,),
             heldout_share=0.0,
+            conditioned=False,
             momentum=0.0,
             weight_decay=1e-4,
             decay_after=None,
@@ -120,6 +125,7 @@ PROTOCOLS: dict[str, Protocol] = {
             optimizer="adam",
             learning_rates=(0.03, 0.01, 0.003, 0.001, 0.0003),
             heldout_share=1 / 8,
+            conditioned=True,
             momentum=0.0,
             batch_size=8,
         ),
@@ -165,6 +171,7 @@ def exactly_solved(protocol: Protocol) -> Protocol:
         optimizer="exact",
         learning_rates=(),
         heldout_share=0.0,
+        conditioned=False,
         momentum=0.0,
         weight_decay=0.0,
         decay_after=None,

@@ -22,6 +22,7 @@ from data.cache import GRID
 from data.protocols import TrainingRecipe
 from probe.heads import HeadSpec, build_head, layer_widths
 from probe.loss import MapLoss, scored_target
+from probe.whitening import whitening
 
 
 @dataclass(frozen=True, order=True)
@@ -122,7 +123,8 @@ class Block(nn.Module):
         heads, area = len(entries), spec.kernel_size**2
         widths = layer_widths(spec, channels, recipe)
         self.widths = widths
-        # Rows of the first product: (head, channel, dy, dx).
+        # Rows of the first product: (head, channel, dy, dx); in whitened coordinates where the
+        # recipe asks for them.
         self.taps = nn.Parameter(torch.empty(heads * widths[1] * area, channels))
         self.kernels = nn.ParameterList(
             torch.empty(heads * after, before, spec.kernel_size, spec.kernel_size)
@@ -136,6 +138,15 @@ class Block(nn.Module):
         self.loss = MapLoss(spec.output_size(GRID), targets)
         for index, entry in enumerate(entries):
             self.load_head(index, build_head(entry.spec, channels, recipe))
+        if recipe.conditioned and recipe.batch_norm and not recipe.sigmoid:
+            self._start_at(targets)
+
+    @torch.no_grad()
+    def _start_at(self, targets: NDArray[np.float64]) -> None:
+        """Let every head begin with the mean and the spread of its target, (H, s, s)."""
+        last = cast(nn.BatchNorm2d, self.norms[-1])
+        last.bias.copy_(torch.from_numpy(targets.mean((1, 2))))
+        last.weight.copy_(torch.from_numpy(targets.std((1, 2))))
 
     def forward(self, maps: Tensor) -> Tensor:
         """First-layer products (B, H * width, n, n) to the heads' outputs (B, H, n', n')."""
@@ -178,10 +189,16 @@ class Block(nn.Module):
         for key, view in self._views().items():
             view[index].copy_(state[key])
 
-    def head(self, index: int) -> nn.Sequential:
-        """One head as its plain module (`probe.heads.build_head`), on the CPU."""
+    def head(self, index: int, whitening: Tensor | None = None) -> nn.Sequential:
+        """One head as its plain module (`probe.heads.build_head`) of raw features, on the CPU.
+
+        `whitening` (C, C) is what the head's features are multiplied by in the bank.
+        """
         head = build_head(self.entries[index].spec, self.channels, self.recipe)
         state = {key: view[index] for key, view in self._views().items()}
+        if whitening is not None:
+            first = next(iter(state))
+            state[first] = torch.einsum("wcyx,cd->wdyx", state[first], whitening)
         head.load_state_dict(state, strict=False)  # all but BatchNorm's count of batches
         return head.eval()
 
@@ -211,6 +228,19 @@ class Bank(nn.Module):
         for index, (shape, _) in enumerate(grouped):
             self.readings[shape[0]].append(index)
         self.entries = [entry for members in grouped.values() for entry in members]
+        for number in range(len(self.readings)):
+            self.register_buffer(f"whitening_{number}", None)
+
+    def whiten(self, covariance: Tensor) -> None:
+        """Let every head learn in whitened coordinates; `covariance` is of all rows, (C, C)."""
+        for number, levels in enumerate(self.readings):
+            matrix = whitening(covariance, (self.rows[level] for level in levels))
+            setattr(self, f"whitening_{number}", matrix)
+
+    def _weight(self, block: Block, number: int) -> Tensor:
+        """The taps of a block of the reading `number`, over raw features."""
+        matrix = getattr(self, f"whitening_{number}")
+        return block.taps if matrix is None else block.taps @ matrix
 
     @property
     def blocks(self) -> list[Block]:
@@ -221,12 +251,11 @@ class Bank(nn.Module):
         """Features (C, B * 784) to the outputs of every block, (B, H, n, n) float32 each."""
         every = self.blocks
         outputs: list[Tensor] = [features] * len(every)
-        for levels, members in self.readings.items():
+        for number, (levels, members) in enumerate(self.readings.items()):
             blocks = [every[index] for index in members]
             shapes = [(block.kernel_size, block.probe_padding) for block in blocks]
-            maps = TapProduct.apply(
-                self.features_of(features, levels), shapes, *(block.taps for block in blocks)
-            )
+            weights = [self._weight(block, number) for block in blocks]
+            maps = TapProduct.apply(self.features_of(features, levels), shapes, *weights)
             for index, block, product in zip(members, blocks, maps, strict=True):
                 outputs[index] = block(product)
         return outputs
@@ -238,9 +267,14 @@ class Bank(nn.Module):
 
     def heads(self) -> Iterator[tuple[Entry, nn.Sequential]]:
         """Every head as its plain module, in the order of `entries`."""
-        for block in self.blocks:
+        matrices = {
+            member: getattr(self, f"whitening_{number}")
+            for number, members in enumerate(self.readings.values())
+            for member in members
+        }
+        for position, block in enumerate(self.blocks):
             for index, entry in enumerate(block.entries):
-                yield entry, block.head(index)
+                yield entry, block.head(index, matrices[position])
 
     def optimizer(self) -> torch.optim.Optimizer:
         """The protocol's optimiser, each block at its own learning rate."""

@@ -29,6 +29,7 @@ from probe.exact import solve_heads
 from probe.fit import fit, split_rows
 from probe.heads import HeadSpec, build_head
 from probe.plan import Run, plan_runs, results_folder
+from probe.whitening import channel_covariance
 
 
 def train_probes(config: ProbeConfig) -> Path:
@@ -122,6 +123,8 @@ def _train_pass(
     cost = estimate(bank, batches, len(split.train), len(split.heldout), recipe)
     _log(f"{run.name}: {cost}")
     batches.keep(np.arange(len(cache.records)))
+    if recipe.conditioned:
+        bank.whiten(channel_covariance(batches, split.train, recipe.batch_size))
     losses = fit(bank, batches, split, recipe, checkpoint, f"{run.name}: training")
     results.write_heads(folder, collect(run, bank, batches, losses, config.num_workers))
     checkpoint.remove()

@@ -14,6 +14,7 @@ from data.protocols import PROTOCOLS, TrainingRecipe
 from data.targets import position_map
 from probe.bank import Bank, Entry, TapProduct
 from probe.heads import HeadSpec, build_head
+from probe.whitening import FLOOR, whitening
 
 LEVELS = {"input": 3, "f1": 5, "f2": 4}
 ALL = ("f1", "f2")
@@ -48,12 +49,21 @@ def read(batch: torch.Tensor, levels: tuple[str, ...]) -> torch.Tensor:
     return torch.cat([parts[level] for level in levels], dim=1)
 
 
+def slowest_rate(recipe: TrainingRecipe) -> float:
+    return min(recipe.learning_rates)  # Adam's long steps amplify rounding
+
+
 def train_alone(
     spec: HeadSpec, data: torch.Tensor, recipe: TrainingRecipe
 ) -> tuple[list[float], nn.Module]:
     """The ten-line loop: autograd, torch.optim, loss after upsampling to full resolution."""
-    head = build_head(spec, read(data[0], spec.levels).shape[1], recipe)
-    rate = recipe.learning_rates[0]
+    head = build_head(spec, data.shape[2], recipe)
+    if recipe.conditioned and not recipe.sigmoid:
+        norm = [layer for layer in head if isinstance(layer, nn.BatchNorm2d)][-1]
+        target = position_map(spec.pattern, signed_stripes=recipe.signed_stripes)
+        nn.init.constant_(norm.weight, float(target.std()))
+        nn.init.constant_(norm.bias, float(target.mean()))
+    rate = slowest_rate(recipe)
     optimizer: torch.optim.Optimizer = torch.optim.SGD(
         head.parameters(), rate, momentum=0.9, weight_decay=1e-4
     )
@@ -61,7 +71,7 @@ def train_alone(
         optimizer = torch.optim.Adam(head.parameters(), rate, weight_decay=1e-4)
     losses = []
     for batch in data:
-        output = head(read(batch, spec.levels))
+        output = head(batch)
         if recipe.resolution:
             output = functional.interpolate(output, (224, 224), mode="bilinear")
         target = position_map(spec.pattern, output.shape[-1], signed_stripes=recipe.signed_stripes)
@@ -73,11 +83,19 @@ def train_alone(
     return losses, head.eval()
 
 
-@pytest.mark.parametrize("protocol", ["paper", "released", "reproduction"])
+def covariance(data: torch.Tensor) -> torch.Tensor:
+    """Of the channels of (steps, B, C, 28, 28), over everything else."""
+    return torch.from_numpy(np.cov(data.double().transpose(0, 2).flatten(1).numpy(), ddof=0))
+
+
+@pytest.mark.parametrize("protocol", ["paper", "released", "reproduction", "tuned", "tuned-linear"])
 def test_same_trajectory_as_a_plain_loop_for_50_steps(protocol):
-    recipe = PROTOCOLS[protocol].training
+    recipe = PROTOCOLS[protocol.removesuffix("-linear")].training
+    recipe = replace(recipe, sigmoid=recipe.sigmoid and protocol != "tuned-linear")
     data = batches(50, 4)
-    bank = Bank([Entry(spec, recipe.learning_rates[0]) for spec in SPECS], LEVELS, recipe)
+    bank = Bank([Entry(spec, slowest_rate(recipe)) for spec in SPECS], LEVELS, recipe)
+    if recipe.conditioned:
+        bank.whiten(covariance(data))
     optimizer = bank.optimizer()
     trajectory = []
     for batch in data:
@@ -95,12 +113,16 @@ def test_same_trajectory_as_a_plain_loop_for_50_steps(protocol):
                 outputs[entry.spec] = output[:, index]
     heads = {entry.spec: head for entry, head in bank.heads()}
     for position, entry in enumerate(bank.entries):
-        losses, alone = train_alone(entry.spec, data, recipe)
+        raw = torch.stack([read(batch, entry.spec.levels) for batch in data])
+        matrix = torch.eye(raw.shape[2])
+        if recipe.conditioned:  # the plain head sees features that are whitened beforehand
+            matrix = whitening(covariance(raw), [slice(0, raw.shape[2])])
+        seen = torch.einsum("dc,sbcyx->sbdyx", matrix, raw)
+        losses, alone = train_alone(entry.spec, seen, recipe)
         np.testing.assert_allclose(ours[:, position], losses, rtol=1e-4, atol=1e-6)
-        features = read(data[0], entry.spec.levels)
         with torch.no_grad():
-            expected = alone(features)[:, 0]
-            exported = heads[entry.spec](features)[:, 0]
+            expected = alone(seen[0])[:, 0]
+            exported = heads[entry.spec](raw[0])[:, 0]
         # Evaluation mode: BatchNorm's running statistics took the same path.
         torch.testing.assert_close(outputs[entry.spec], expected, rtol=1e-3, atol=1e-3)
         torch.testing.assert_close(outputs[entry.spec], exported, rtol=1e-4, atol=1e-4)
@@ -139,3 +161,18 @@ def test_a_head_starts_alike_in_any_bank():
     assert all(torch.equal(state[key], other[key]) for key in state)
     reseeded = build_head(replace(SPECS[4], seed=1), 9, recipe).state_dict()
     assert not torch.equal(state["0.weight"], reseeded["0.weight"])
+
+
+@settings(max_examples=25, deadline=None)
+@given(channels=st.integers(1, 8), dead=st.booleans(), seed=st.integers(0, 99))
+def test_whitened_channels_are_uncorrelated_and_of_one_size(channels, dead, seed):
+    generator = np.random.default_rng(seed)
+    mixing = generator.standard_normal((channels, channels))
+    features = np.abs(mixing @ generator.standard_normal((channels, 5000))) + 3
+    features[0] *= not dead  # a channel that is always zero stays so
+    whole = np.cov(np.concatenate([generator.random((2, 5000)), features]), ddof=0)
+    matrix = whitening(torch.from_numpy(whole), [slice(2, 2 + channels)]).double().numpy()
+    found = np.cov(matrix @ features, ddof=0).reshape(channels, channels)
+    variances = np.linalg.eigvalsh(np.cov(features, ddof=0).reshape(channels, channels))
+    expected = np.minimum(variances / max(FLOOR * variances[-1], 1e-20), 1)
+    np.testing.assert_allclose(found, np.diag(expected), atol=1e-3)

@@ -75,8 +75,10 @@ def test_same_command_same_scores(folder: Path):
     assert first == second
 
 
-def test_interrupted_pass_resumes_to_the_same_scores(folder: Path, monkeypatch):
-    whole = train_probes(grid(folder, results_dir=folder / "whole")).read_bytes()
+@pytest.mark.parametrize("protocol", ["paper", "tuned"])
+def test_interrupted_pass_resumes_to_the_same_scores(folder: Path, monkeypatch, protocol: str):
+    config = grid(folder, protocol=protocol)
+    whole = train_probes(replace(config, results_dir=folder / "whole")).read_bytes()
     real, calls = fit_module.mean_losses, []
 
     def stop_in_second_epoch(*arguments):
@@ -88,19 +90,23 @@ def test_interrupted_pass_resumes_to_the_same_scores(folder: Path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(fit_module, "mean_losses", stop_in_second_epoch)
         with pytest.raises(KeyboardInterrupt):
-            train_probes(grid(folder))
+            train_probes(config)
     assert not (folder / "results" / "scores.csv").exists()
     counted = []
     monkeypatch.setattr(fit_module, "mean_losses", lambda *a: counted.append(a) or real(*a))
-    assert train_probes(grid(folder)).read_bytes() == whole
+    assert train_probes(config).read_bytes() == whole
     assert len(counted) == 2  # the first epoch was not trained again
 
 
+@pytest.mark.parametrize("protocol", ["paper", "tuned"])
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_streaming_gives_the_scores_of_preloading(folder: Path, monkeypatch, precision: str):
+def test_streaming_gives_the_scores_of_preloading(
+    folder: Path, monkeypatch, precision: str, protocol: str
+):
     monkeypatch.setattr("probe.batches.WINDOW_BYTES", 10 * 26 * 784 * 2)  # several windows
-    kept = train_probes(grid(folder, preload="ram", precision=precision))
-    streamed = grid(folder, preload="none", precision=precision, results_dir=folder / "streamed")
+    config = grid(folder, precision=precision, protocol=protocol)
+    kept = train_probes(replace(config, preload="ram"))
+    streamed = replace(config, preload="none", results_dir=folder / "streamed")
     assert train_probes(streamed).read_bytes() == kept.read_bytes()
 
 
@@ -150,9 +156,12 @@ def test_widened_after_an_interruption_finishes_the_first_pass_as_begun(folder: 
     pd.testing.assert_frame_equal(kept, whole)
 
 
-def test_saved_head_scores_what_the_table_says(folder: Path):
-    path = train_probes(grid(folder))
-    run, name = "vgg16-random-zeros", "H-f1+f2+f3+f4+f5-k3-d1-p0-s0"
+@pytest.mark.parametrize(
+    ("protocol", "run"), [("paper", "vgg16-random-zeros"), ("tuned", "vgg16-random-zeros-tuned")]
+)
+def test_saved_head_scores_what_the_table_says(folder: Path, protocol: str, run: str):
+    path = train_probes(grid(folder, protocol=protocol))
+    name = "H-f1+f2+f3+f4+f5-k3-d1-p0-s0"
     head = load_head(folder / "results", run, name)
     cache = make_cache(folder / "same")
     rows = cache.rows("test")
