@@ -85,8 +85,8 @@ def published(cell: Any, metric: str, source: str) -> str:
     value = getattr(cell, f"published_{metric}")
     if np.isfinite(value):
         return ".0" if value == 0 else number(value)
-    measured_only = not np.isfinite(cell.published_mae)
-    return "NaN" if source == REPRODUCTION and not measured_only else NOTHING
+    undefined = source == REPRODUCTION and np.isfinite(cell.published_mae)
+    return "NaN" if undefined else NOTHING
 
 
 def difference(cell: Any, metric: str) -> str:

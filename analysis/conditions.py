@@ -15,6 +15,7 @@ import pandas as pd
 
 from analysis.labels import model_label
 from analysis.results import Results
+from data.protocols import IMAGE_SIZE
 
 PIXELS = "pixels"
 
@@ -111,7 +112,7 @@ def _heading(runs: list[str], results: Results) -> str:
     if training.get("optimizer") == "exact":
         how = "solved exactly"
     cropped = settings["cache"].get("features", {}).get("crop_border", 0)
-    how += f", {cropped} cells dropped at every side of every level" if cropped else ""
+    how += f", every level cropped by {cropped} at each side" if cropped else ""
     return (
         f"{weights_label(score['weights'], models)}; {image_label(settings['cache'])}; protocol "
         f"{score['protocol']}, normalization {score['normalization']}, {how}"
@@ -128,7 +129,12 @@ def weights_label(weights: str, models: str) -> str:
 
 
 def image_label(identity: dict[str, Any]) -> str:
-    """Which images a cache was made of, as a heading says it."""
+    """Which images a cache was made of, as a heading says it; their size where it is unusual."""
+    size = identity.get("image_size", IMAGE_SIZE)
+    return _sources(identity) + (f" at {size}x{size}" if size != IMAGE_SIZE else "")
+
+
+def _sources(identity: dict[str, Any]) -> str:
     counts = identity.get("images", {}).get("counts", {})
     sources = identity.get("sources", {})
     if set(sources.values()) <= {"samples"} and sources:

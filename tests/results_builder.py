@@ -57,6 +57,8 @@ class ResultsBuilder:
         *,
         protocol: str = "paper",
         normalization: str | None = None,
+        crop_border: int = 0,
+        image_size: int = 224,
         heads: list[HeadSpec] | None = None,
         seeds: int = 1,
         run: str | None = None,
@@ -74,6 +76,7 @@ class ResultsBuilder:
             heads = table_heads(backbone, padding, ("input",) if pixels else levels, range(seeds))
         features = asdict(PROTOCOLS[protocol].features)
         features["normalization"] = normalization or features["normalization"]
+        features["crop_border"] = crop_border
         suffix = "" if protocol == "paper" else f"-{protocol}"
         name = run or (PIXELS if pixels else f"{backbone}-{weights}-{padding}") + suffix
         place = self.folder / name
@@ -82,7 +85,7 @@ class ResultsBuilder:
             "schema": 1,
             "protocol": protocol,
             "features": features,
-            "image_size": 224,
+            "image_size": image_size,
             "images": {"counts": counts, "sha256": images_digest},
             "sources": sources or {"train": "samples", "test": "samples"},
         }

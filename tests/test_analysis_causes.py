@@ -105,6 +105,17 @@ def test_table_5b_is_in_percent(tmp_path):
     assert "+2.1" in text or "+2.2" in text
 
 
+def test_table_5b_shows_test_sets_that_the_paper_lacks(tmp_path):
+    rows = scores(task="segmentation", test_set="generated-test", train_set="generated-train")
+    rows = [{**row, "metric": "miou_percent", "value": 49.0} for row in rows[::3]]
+    (grid,) = grids(table_5("5b", read_tasks(write_tasks(tmp_path, rows))))
+    lines = markdown(grid).splitlines()
+    ours = next(line for line in lines if line.startswith("| VGG16 w/o padding"))
+    assert [cell.strip() for cell in ours.split("|")[3:5]] == ["missing", "49.0"]
+    published = next(line for line in lines if "| published " in line)
+    assert [cell.strip() for cell in published.split("|")[3:5]] == ["12.3", "–"]
+
+
 def test_nothing_trained_is_said(tmp_path):
     (grid,) = grids(table_5("5b", read_tasks(tmp_path)))
     assert grid.condition == "nothing measured"

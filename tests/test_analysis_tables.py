@@ -76,6 +76,8 @@ def test_caches_of_other_weights_get_blocks_of_their_own(tmp_path: Path):
     [
         {"normalization": "imagenet", "run": "vgg16-random-zeros-normalization-imagenet"},
         {"protocol": "released"},
+        {"crop_border": 1, "run": "vgg16-random-zeros-crop-border-1"},
+        {"image_size": 112, "run": "vgg16-random-zeros-image-size-112"},
         {"images_digest": "1" * 64, "run": "vgg16-random-zeros-other-images"},
         {"run": "vgg16-random-zeros-again"},
     ],
@@ -86,6 +88,13 @@ def test_conditions_are_never_mixed(tmp_path: Path, other: dict):
     assert table["condition"].nunique() == 2
     for _, block in table.groupby("condition"):
         assert block["run"].dropna().nunique() == 1
+
+
+def test_headings_say_how_the_images_were_shown(tmp_path: Path):
+    ResultsBuilder(tmp_path).add(crop_border=2, image_size=112)
+    (heading,) = compare("1", read_results(tmp_path))["condition"].unique()
+    assert "embedded sample images (256 train, 64 test) at 112x112;" in heading
+    assert heading.endswith("every level cropped by 2 at each side")
 
 
 def test_the_reproduction_stands_in_its_own_table_only(tmp_path: Path):
