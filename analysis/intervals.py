@@ -53,7 +53,8 @@ def _studentised(values: NDArray[np.float64]) -> NDArray[np.float64]:
         ratio = shift / spread
     ratio[:, error <= 1e-12] = 0.0  # all scores are equal
     tail = (1.0 - COVERAGE) / 2.0
-    low, high = np.quantile(ratio, [1.0 - tail, tail], axis=0)
+    # No interpolation: between two infinities there is nothing.
+    low, high = np.quantile(ratio, [1.0 - tail, tail], axis=0, method="nearest")
     return np.stack([mean - low * error, mean - high * error], axis=1)
 
 
