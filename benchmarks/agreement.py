@@ -1,10 +1,11 @@
-"""Do precision and shuffling change the scores? The same heads, trained three ways.
+"""Do precision and shuffling change the scores? The same heads, trained four ways.
 
     python -m benchmarks.agreement --cache-dir features [--batch-size 8]
 
 From the vgg16 caches in that folder: the depth-1 heads of the sweep in bf16, in fp32, and in fp32
-with windows of 24 images instead of a full shuffle. Prints the largest differences of SPC and MAE
-on the test images, and those of the heads that converged.
+with windows of 24 images instead of a full shuffle, and in another full shuffle: what the order of
+the images alone does. Prints the largest differences of SPC and MAE on the test images, and those
+of the heads that converged.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from pathlib import Path
 import pandas as pd
 
 from benchmarks.timing import machine
-from probe import batches
+from probe import batches, fit
 from probe.config import ProbeConfig
 from probe.train import train_probes
 
@@ -25,9 +26,14 @@ VGG16_IMAGE_BYTES = 1475 * 784 * 2
 
 
 def scores(
-    options: argparse.Namespace, folder: Path, precision: str, window_images: int
+    options: argparse.Namespace,
+    folder: Path,
+    precision: str,
+    window_images: int = 10**6,
+    shuffle_seed: int = fit.SHUFFLE_SEED,
 ) -> pd.DataFrame:
     """Scores on the test images by head."""
+    fit.SHUFFLE_SEED = shuffle_seed
     batches.WINDOW_BYTES = window_images * VGG16_IMAGE_BYTES
     config = ProbeConfig(
         sweep=True,
@@ -62,12 +68,14 @@ def main() -> None:
     parser.add_argument("--protocol", default=None)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
-        folder, everything = Path(temporary), 10**6
-        full = scores(options, folder / "fp32", "fp32", everything)
-        low = scores(options, folder / "bf16", "bf16", everything)
+        folder = Path(temporary)
+        full = scores(options, folder / "fp32", "fp32")
+        low = scores(options, folder / "bf16", "bf16")
+        other = scores(options, folder / "shuffle", "fp32", shuffle_seed=fit.SHUFFLE_SEED + 1)
         windows = scores(options, folder / "windows", "fp32", SMALL_WINDOW_IMAGES)
     print(machine())
     compare("bf16 against fp32", low, full)
+    compare("another full shuffle against a full shuffle", other, full)
     compare(f"windows of {SMALL_WINDOW_IMAGES} images against a full shuffle", windows, full)
 
 
