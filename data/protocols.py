@@ -123,7 +123,7 @@ PROTOCOLS: dict[str, Protocol] = {
         replace(
             _PAPER_TRAINING,
             optimizer="adam",
-            learning_rates=(0.03, 0.01, 0.003, 0.001, 0.0003),
+            learning_rates=(0.1, 0.03, 0.01, 0.003, 0.001),
             heldout_share=1 / 8,
             conditioned=True,
             momentum=0.0,

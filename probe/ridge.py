@@ -16,6 +16,8 @@ from probe.loss import reduced_targets
 
 # Relative to the variance of each column. Below 1e-7 the rounding of float32 products shows.
 STRENGTHS = tuple(10.0**exponent for exponent in range(-7, 1))
+# Where held-out images hardly tell strengths apart, the stronger one is safer (docs/methods.md).
+TOLERANCE = 0.02
 CONSTANT_SHARE = 1e-12  # a column with less of its square in its variance carries no information
 
 
@@ -175,11 +177,15 @@ def solve(gram: Gram, targets: Targets, index: Tensor | None = None) -> Solution
 
 
 def choose_ridge(fit: Equations, heldout: Equations) -> tuple[Tensor, Tensor]:
-    """For every head the strength with the lowest held-out loss, and that loss, (H,) each."""
-    best = torch.full_like(fit.bias_target, torch.inf)
-    ridge = torch.full_like(best, STRENGTHS[-1])
-    for strength, readouts in fit.path(STRENGTHS):
-        losses = heldout.losses(readouts)
-        better = losses < best
-        best, ridge = torch.where(better, losses, best), torch.where(better, strength, ridge)
-    return ridge, best
+    """For every head a strength and its held-out loss, (H,) each.
+
+    The strongest of those whose held-out loss is within `TOLERANCE` of the lowest.
+    """
+    tried = [(strength, heldout.losses(readouts)) for strength, readouts in fit.path(STRENGTHS)]
+    losses = torch.stack([loss for _, loss in tried]).nan_to_num(nan=torch.inf)  # (strengths, H)
+    good = losses <= losses.amin(0) * (1.0 + TOLERANCE)
+    order = torch.arange(len(tried), device=losses.device)[:, None]
+    strongest = torch.where(good, order, -1).amax(0)
+    strengths = torch.tensor([strength for strength, _ in tried], dtype=losses.dtype)
+    chosen = strengths.to(losses.device)[strongest]
+    return chosen, losses.gather(0, strongest[None])[0]
