@@ -17,7 +17,7 @@ from probe.loss import reduced_targets
 # Relative to the variance of each column. Below 1e-7 the rounding of float32 products shows.
 STRENGTHS = tuple(10.0**exponent for exponent in range(-7, 1))
 # Where held-out images hardly tell strengths apart, the stronger one is safer (docs/methods.md).
-TOLERANCE = 0.02
+TOLERANCE = 0.005
 CONSTANT_SHARE = 1e-12  # a column with less of its square in its variance carries no information
 
 
