@@ -104,7 +104,7 @@ def _backbone() -> Backbone:
 
 
 def _folder(cache_dir: Path) -> Path:
-    return cache_dir / "small-own-zeros"
+    return cache_dir / f"small-own-zeros-image-size-{SIZE}"
 
 
 def _contents(folder: Path) -> dict[str, bytes]:

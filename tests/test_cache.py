@@ -178,7 +178,7 @@ def test_another_schema_version_is_refused(tmp_path: Path) -> None:
         file.attrs["schema"] = 99
     sums = read_sums(tmp_path)
     write_sums(tmp_path, {**sums, "cache.h5": sha256_of(tmp_path / "cache.h5")})
-    with pytest.raises(UserError, match="schema version 99, this program reads 1"):
+    with pytest.raises(UserError, match="schema version 99, this program reads 2"):
         FeatureCache(tmp_path)
 
 
