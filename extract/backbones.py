@@ -15,10 +15,11 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from data.errors import UserError
 from data.protocols import IMAGE_SIZE
 from extract.architectures import build
+from extract.depths import Depths
 from extract.families import BACKBONES
 from extract.normalization import normalize
 from extract.padding import set_padding
-from extract.taps import Depths, check_taps, run_taps
+from extract.taps import check_taps, run_taps
 from extract.weights import (
     file_label,
     load_weights,

@@ -16,8 +16,8 @@ from data.protocols import PROTOCOLS
 from extract import backbones
 from extract.align import LevelExtractor
 from extract.backbones import Backbone, backbone_names, calibrate, load_backbone
+from extract.depths import Depths
 from extract.families import BACKBONES, BackboneRow
-from extract.taps import Depths
 from extract.weights import drop_heads
 
 pytestmark = pytest.mark.usefixtures("one_thread")
