@@ -1,4 +1,4 @@
-"""What scores rest on: variance explained, selectivity, optimality, images; depth."""
+"""Tables that no source has: what scores rest on, how many images it takes, relative depth."""
 
 from __future__ import annotations
 

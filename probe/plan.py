@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from data.cache import FeatureCache
 from data.errors import UserError
-from data.files import check_writable
 from data.manifest import MANIFEST
 from data.protocols import Protocol, TrainingRecipe, exactly_solved, find_protocol, without_sigmoid
 from data.targets import PATTERNS
@@ -215,10 +213,3 @@ def _pixels_name(cache: FeatureCache) -> str:
 
 def _images(cache: FeatureCache) -> tuple[Any, ...]:
     return (*cache.records, *sorted(cache.identity["features"].items()))
-
-
-def results_folder(config: ProbeConfig) -> Path:
-    """The results folder, created; `UserError` when it cannot be written."""
-    folder = config.results_dir
-    check_writable(folder, "--results-dir")
-    return folder

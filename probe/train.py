@@ -16,6 +16,7 @@ from torch import nn
 
 from data.device import find_device, has_fast_bfloat16
 from data.errors import UserError
+from data.files import check_writable
 from data.parallel import run_tasks
 from data.protocols import TrainingRecipe
 from probe import results
@@ -28,7 +29,7 @@ from probe.estimate import estimate
 from probe.exact import solve_heads
 from probe.fit import fit, split_rows
 from probe.heads import HeadSpec, build_head
-from probe.plan import Run, plan_runs, results_folder
+from probe.plan import Run, plan_runs
 from probe.whitening import channel_covariance
 
 
@@ -39,7 +40,8 @@ def train_probes(config: ProbeConfig) -> Path:
     epoch. Raises `UserError` for unsuitable options or caches, and when the results folder holds
     runs made with other settings.
     """
-    folder = results_folder(config)
+    folder = config.results_dir
+    check_writable(folder, "--results-dir")
     runs = plan_runs(config)
     device = find_device(config.device)
     exact = config.solver == "exact"
