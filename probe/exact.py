@@ -23,7 +23,7 @@ from probe.config import ProbeConfig
 from probe.convergence import CONVERGED
 from probe.fit import Split, mean_losses, outputs_of, split_rows
 from probe.gap import heads_without_gap, optimum_gaps
-from probe.gram import Columns, Gram, sub_columns
+from probe.gram import Columns, Gram
 from probe.heads import HeadSpec, build_head
 from probe.plan import Run
 from probe.ridge import Targets, solve
@@ -88,7 +88,7 @@ def solve_heads(
         work = Pass(run, shape, heads, batches)
         gram = _solve_shape(work, split, folder, config)
         reached = [head for head in trained if shape.holds(head.spec)]
-        for other, gaps in optimum_gaps(gram, reached, work.levels).items():
+        for other, gaps in optimum_gaps(gram, reached).items():
             results.write_gaps(other, gaps)
 
 
@@ -99,7 +99,7 @@ def _solve_shape(work: Pass, split: Split, folder: Path, config: ProbeConfig) ->
     cost = shape.cost(count, 1 + len(curve), device)
     print(f"{run.name}: {len(work.heads)} heads, {cost}", file=sys.stderr, flush=True)
     columns = Columns(shape.kernel_size, shape.probe_padding, run.recipe.resolution, device)
-    gram = Gram(shape.channels, columns)
+    gram = Gram(work.levels, columns)
     rows = []
     for images in _accumulate(gram, work, split, (*curve, count)):
         gram.mirror()
@@ -161,8 +161,7 @@ def _solve_entries(gram: Gram, work: Pass) -> dict[Entry, Solved]:
             for control in (False, True)
         ]
         maps = np.stack([entry.target(work.run.recipe) for entry in entries])
-        index = sub_columns(work.levels, levels, gram.columns)
-        solution = solve(gram, Targets.of(maps, gram.columns), index)
+        solution = solve(gram, Targets.of(maps, gram.columns), gram.index(levels))
         for number, entry in enumerate(entries):
             solved[entry] = Solved(
                 solution.kernels[number],

@@ -17,11 +17,12 @@ from data.protocols import TrainingRecipe
 from probe import results
 from probe.bank import Entry
 from probe.fit import Split, split_rows
-from probe.gram import Gram, Sums, sub_columns
+from probe.gram import Gram, Sums
 from probe.heads import HeadSpec
 from probe.plan import Run
-from probe.ridge import STRENGTHS, Equations, Readouts, Targets, equations
+from probe.ridge import Equations, Readouts, Targets, equations
 
+OPTIMUM_RIDGE = 1e-10  # so weak that it raises the loss by less than a ten-thousandth
 BATCH_NORM_EPSILON = 1e-5  # torch's default, which every head has
 
 
@@ -61,13 +62,11 @@ def heads_without_gap(results_dir: Path, run: Run, split: Split) -> list[LinearH
     return found
 
 
-def optimum_gaps(
-    gram: Gram, heads: list[LinearHead], levels: dict[str, int]
-) -> dict[Path, dict[str, float]]:
+def optimum_gaps(gram: Gram, heads: list[LinearHead]) -> dict[Path, dict[str, float]]:
     """Training loss over the smallest that any such head has, minus one, by run and head.
 
     Both losses are of the weights as they are, on the head's own training images and without
-    weight decay. `gram` is the matrix over `levels` that holds the columns of all `heads`.
+    weight decay. `gram` is the matrix that holds the columns of all `heads`.
     """
     groups: dict[Any, list[LinearHead]] = defaultdict(list)
     for head in heads:
@@ -75,8 +74,8 @@ def optimum_gaps(
     gaps: dict[Path, dict[str, float]] = defaultdict(dict)
     for (reads, held_out), members in groups.items():
         parts = [gram.fit] if held_out else [gram.fit, gram.heldout]
-        index = sub_columns(levels, reads, gram.columns)
-        for head, gap in zip(members, _gaps(gram, parts, members, index), strict=True):
+        gaps_of = _gaps(gram, parts, members, gram.index(reads))
+        for head, gap in zip(members, gaps_of, strict=True):
             gaps[head.folder][head.spec.name] = gap
     return gaps
 
@@ -125,7 +124,7 @@ def _gaps(
     maps = np.stack([Entry(head.spec, 0.0).target(head.recipe) for head in heads])
     whole = equations(gram, parts, Targets.of(maps, gram.columns), index)
     reached = whole.losses(_readouts(heads, whole))
-    ((_, readouts),) = whole.path(STRENGTHS[:1])
+    ((_, readouts),) = whole.path([OPTIMUM_RIDGE])
     optimum = whole.losses(readouts)
     return (reached / optimum - 1.0).tolist()
 

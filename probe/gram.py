@@ -79,15 +79,32 @@ class Gram:
     changes no solution but its bias, and takes the large means out of the float32 products.
     """
 
-    channels: int
+    levels: dict[str, int]  # level -> channels, in the order of the columns
     columns: Columns
     fit: Sums = field(init=False)
     heldout: Sums = field(init=False)
+    level_of: Tensor = field(init=False)  # (c,) int64, each column's place among `levels`
     shift: Tensor | None = None  # (c,) float32, multiples of the bias column
 
     def __post_init__(self) -> None:
         self.fit = Sums.zeros(self.channels, self.columns)
         self.heldout = Sums.zeros(self.channels, self.columns)
+        counts = np.array(list(self.levels.values())) * self.columns.area
+        places = torch.from_numpy(np.repeat(np.arange(len(counts)), counts))
+        self.level_of = places.to(self.columns.taps.device)
+
+    @property
+    def channels(self) -> int:
+        """Of all levels together."""
+        return sum(self.levels.values())
+
+    def index(self, reads: tuple[str, ...]) -> Tensor | None:
+        """Which columns are those of the levels `reads`, (c',) int64; None: all."""
+        if set(reads) >= set(self.levels):
+            return None
+        places = [place for place, level in enumerate(self.levels) if level in reads]
+        chosen = torch.isin(self.level_of, self.level_of.new_tensor(places))
+        return chosen.nonzero()[:, 0]
 
     def add(self, features: Tensor, sums: Sums) -> None:
         """Add a batch, (C, B * 784) float32, to `sums`, one of the two parts."""
@@ -111,15 +128,6 @@ class Gram:
             for start in range(TILE, len(gram), TILE):
                 stop = start + TILE
                 gram[:start, start:stop] = gram[start:stop, :start].T
-
-
-def sub_columns(levels: dict[str, int], reads: tuple[str, ...], columns: Columns) -> Tensor | None:
-    """Which columns over `levels` (channels of each, in order) are those of `reads`; None: all."""
-    chosen = np.repeat([level in reads for level in levels], list(levels.values()))
-    if chosen.all():
-        return None
-    index = np.flatnonzero(np.repeat(chosen, columns.area))
-    return torch.from_numpy(index).to(columns.taps.device)
 
 
 def gram_bytes(channels: int, kernel_size: int, probe_padding: int) -> int:

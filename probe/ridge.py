@@ -9,15 +9,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional
 
 from data.errors import UserError
 from probe.gram import Columns, Gram, Sums
 from probe.loss import reduced_targets
 
-# Relative to the variance of each column. Below 1e-7 the rounding of float32 products shows.
+# Relative to the mean variance of a level's columns (docs/methods.md says why not to each one's).
 STRENGTHS = tuple(10.0**exponent for exponent in range(-7, 1))
-# Where held-out images hardly tell strengths apart, the stronger one is safer (docs/methods.md).
-TOLERANCE = 0.005
 CONSTANT_SHARE = 1e-12  # a column with less of its square in its variance carries no information
 
 
@@ -58,6 +57,7 @@ class Equations:
     target_products: Tensor  # (c, H)
     images: int
     shift: Tensor  # (c,)
+    level_of: Tensor  # (c,) int64, columns of one level have one number
     bias: Tensor  # (n * n,), the bias column of one image
     targets: Targets
 
@@ -81,32 +81,42 @@ class Equations:
         residual = (square - 2 * cross + target) / self.images
         return (residual + self.targets.unreachable) / self.targets.pixels
 
+    def _level_means(self, values: Tensor) -> Tensor:
+        """For every column the mean of `values` (c,) over the columns of its level."""
+        members = functional.one_hot(self.level_of).to(values.dtype)  # (c, levels)
+        return ((values @ members) / members.sum(0).clamp(min=1))[self.level_of]
+
     def path(self, strengths: Iterable[float]) -> Iterator[tuple[float, Readouts]]:
         """The strength used and the solution for every ridge strength asked for.
 
-        The strength multiplies each column's variance; the bias is not penalised. Where rounding
-        has left the equations unsolvable the strength is raised tenfold until they are not.
+        The strength multiplies the mean variance of the columns of each column's level; the bias
+        is not penalised. Where rounding has left the equations unsolvable the strength is raised
+        tenfold until they are not.
         """
         matrix = self.gram.clone()
         matrix.addr_(self.bias_products, self.bias_products / -self.bias_square)
         variance = matrix.diagonal().clone()
         square = self.gram.diagonal() + self.shift.square() * self.bias_square
         alive = variance > CONSTANT_SHARE * square
-        scale = torch.where(alive, variance.clamp(min=0).rsqrt(), 0.0)
+        scale = torch.where(alive, self._level_means(variance.clamp(min=0)).rsqrt(), 0.0)
         matrix.mul_(scale[:, None]).mul_(scale)
+        diagonal = matrix.diagonal().clone()
         mean_target = self.bias_target / self.bias_square
         centred = self.target_products - self.bias_products[:, None] * mean_target
         for asked in strengths:
-            strength, factor = _factor(matrix, asked)
+            strength, factor = _factor(matrix, diagonal, asked)
             weights = scale[:, None] * torch.cholesky_solve(scale[:, None] * centred, factor)
             bias = mean_target - (self.bias_products @ weights) / self.bias_square
             yield strength, Readouts(weights, bias)
 
 
-def _factor(matrix: Tensor, strength: float) -> tuple[float, Tensor]:
-    """Cholesky factor of a correlation matrix (modified) with the first strength that allows it."""
+def _factor(matrix: Tensor, diagonal: Tensor, strength: float) -> tuple[float, Tensor]:
+    """Cholesky factor of a matrix whose diagonal is raised by the first strength that allows it.
+
+    `matrix` is overwritten on its diagonal, whose own values are `diagonal`, (c,).
+    """
     while np.isfinite(strength):
-        matrix.diagonal().fill_(1.0 + strength)  # also of dead columns: their weights are zero
+        matrix.diagonal().copy_(diagonal + strength)  # of dead columns too: their weights are zero
         factor, failed = torch.linalg.cholesky_ex(matrix)
         if not failed:
             return strength, factor
@@ -119,7 +129,7 @@ def equations(gram: Gram, parts: list[Sums], targets: Targets, index: Tensor | N
 
     The matrix is the Gram's own where that is possible: it is not to be changed.
     """
-    columns, shift = gram.columns, gram.shift
+    columns, shift, level_of = gram.columns, gram.shift, gram.level_of
     assert shift is not None
     images = sum(part.images for part in parts)
     maps = torch.stack([part.maps for part in parts]).sum(0)  # (C, 28, 28)
@@ -127,7 +137,7 @@ def equations(gram: Gram, parts: list[Sums], targets: Targets, index: Tensor | N
     sums = columns.of(maps[:, None])[:, 0]  # (c, n * n)
     shift = shift.double()
     if index is not None:
-        sums, shift = sums[index], shift[index]
+        sums, shift, level_of = sums[index], shift[index], level_of[index]
     bias = columns.bias
     return Equations(
         matrix,
@@ -135,6 +145,7 @@ def equations(gram: Gram, parts: list[Sums], targets: Targets, index: Tensor | N
         sums @ targets.maps - images * shift[:, None] * (bias @ targets.maps),
         images,
         shift,
+        level_of,
         bias,
         targets,
     )
@@ -177,15 +188,9 @@ def solve(gram: Gram, targets: Targets, index: Tensor | None = None) -> Solution
 
 
 def choose_ridge(fit: Equations, heldout: Equations) -> tuple[Tensor, Tensor]:
-    """For every head a strength and its held-out loss, (H,) each.
-
-    The strongest of those whose held-out loss is within `TOLERANCE` of the lowest.
-    """
+    """For every head the strength with the lowest held-out loss, and that loss, (H,) each."""
     tried = [(strength, heldout.losses(readouts)) for strength, readouts in fit.path(STRENGTHS)]
     losses = torch.stack([loss for _, loss in tried]).nan_to_num(nan=torch.inf)  # (strengths, H)
-    good = losses <= losses.amin(0) * (1.0 + TOLERANCE)
-    order = torch.arange(len(tried), device=losses.device)[:, None]
-    strongest = torch.where(good, order, -1).amax(0)
+    best, place = losses.min(0)
     strengths = torch.tensor([strength for strength, _ in tried], dtype=losses.dtype)
-    chosen = strengths.to(losses.device)[strongest]
-    return chosen, losses.gather(0, strongest[None])[0]
+    return strengths.to(losses.device)[place], best

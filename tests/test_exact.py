@@ -13,7 +13,7 @@ from data.targets import PATTERNS
 from probe.bank import Entry
 from probe.exact import nested
 from probe.fit import Split
-from probe.gram import TILE, Columns, Gram, gram_bytes, sub_columns
+from probe.gram import TILE, Columns, Gram, gram_bytes
 from probe.heads import HeadSpec
 from probe.ridge import STRENGTHS, Readouts, Targets, choose_ridge, equations, solve
 
@@ -30,9 +30,11 @@ def images(count: int, channels: int) -> torch.Tensor:
     return torch.from_numpy(np.maximum(maps + 1, 0).astype(np.float16)).float()
 
 
-def filled(features: torch.Tensor, columns: Columns, heldout: int) -> Gram:
+def filled(
+    features: torch.Tensor, columns: Columns, heldout: int, levels: dict[str, int] | None = None
+) -> Gram:
     """The last `heldout` images in the held-out part, the others in the one to fit on."""
-    gram = Gram(features.shape[1], columns)
+    gram = Gram(levels or {"f1": features.shape[1]}, columns)
     fit = len(features) - heldout
     for part, sums in ((features[:fit], gram.fit), (features[fit:], gram.heldout)):
         if len(part):
@@ -143,24 +145,43 @@ def test_ridge_is_the_one_that_the_held_out_images_prefer_and_all_images_solve()
         output = functional.conv2d(features[14:].double(), kernel, bias[None], padding=1)
         error = full_resolution(output, 224)[:, 0] - torch.from_numpy(maps[head])
         np.testing.assert_allclose(best[head], error.square().mean(), rtol=1e-6)
-        # The strongest of those within half a per cent of the lowest loss.
         losses = {s: float(heldout.losses(readouts)[head]) for s, readouts in fit.path(STRENGTHS)}
-        good = [s for s, loss in losses.items() if loss <= 1.005 * min(losses.values())]
-        assert strength == max(good)
-    # All 16 images solve: a ridge regression written out with columns scaled by hand.
-    matrix = design_matrix(features, 3, 1, 224)[:, :-1]
-    ones = design_matrix(features, 3, 1, 224)[:, -1:]
-    centred = matrix - ones @ (ones.T @ matrix) / (ones.T @ ones)
-    scale = np.linalg.norm(centred, axis=0)
-    wanted = np.tile(maps[0].ravel(), 16)[:, None]
-    wanted = wanted - ones @ (ones.T @ wanted) / (ones.T @ ones)
-    correlation = (centred / scale).T @ (centred / scale)
-    strength = solution.ridge[0].item()
-    alone = np.linalg.solve(
-        correlation + strength * np.eye(len(scale)), (centred / scale).T @ wanted
-    )
-    expected = (alone[:, 0] / scale).reshape(3, 3, 3)
-    np.testing.assert_allclose(solution.kernels[0], expected, atol=1e-6 * np.abs(expected).max())
+        assert strength == min(losses, key=losses.__getitem__)
+        # All images solve with it, those that chose it too.
+        whole = equations(gram, [gram.fit, gram.heldout], targets, None)
+        ((_, readouts),) = whole.path([strength])
+        again = readouts.weights[:, head].view(3, 3, 3)
+        torch.testing.assert_close(solution.kernels[head], again)
+
+
+def test_penalty_is_relative_to_the_mean_variance_of_a_level():
+    features = images(16, 5)
+    features[:, :2] *= 100.0  # of one level; the channels of the other differ in size
+    features[:, 3] *= 0.1
+    columns = Columns(3, 1, PAPER.resolution, CPU)
+    gram = filled(features, columns, heldout=0, levels={"f1": 2, "f2": 3})
+    maps = entries(3, 1, ("G",))[0].target(PAPER)[None]
+    equation = equations(gram, [gram.fit], Targets.of(maps, columns), None)
+    ((_, readouts),) = equation.path([0.03])
+    # A ridge regression written out at full resolution, every level's columns scaled by hand.
+    design = design_matrix(features, 3, 1, 224)
+    matrix, ones = design[:, :-1], design[:, -1:]
+    matrix = matrix - ones @ (ones.T @ matrix) / (ones.T @ ones)
+    variances = np.square(matrix).sum(0)
+    penalty = 0.03 * np.repeat([variances[:18].mean(), variances[18:].mean()], [18, 27])
+    wanted = np.tile(maps[0].ravel(), 16)
+    expected = np.linalg.solve(matrix.T @ matrix + np.diag(penalty), matrix.T @ wanted)
+    ours = readouts.weights[:, 0].numpy()
+    np.testing.assert_allclose(ours, expected, atol=1e-6 * np.abs(expected).max())
+
+
+def test_strengths_are_chosen_by_images_that_did_not_solve():
+    features = images(16, 3)
+    features[14:] = features[14:].flip(1)  # held-out images, which the fitted weights mislead
+    columns = Columns(1, 0, PAPER.resolution, CPU)
+    gram = filled(features, columns, heldout=2)
+    targets = Targets.of(entries(1, 0, ("H",))[0].target(PAPER)[None], columns)
+    assert solve(gram, targets).ridge.item() == max(STRENGTHS)
 
 
 def test_constant_and_repeated_channels_do_no_harm():
@@ -188,11 +209,12 @@ def test_sub_matrix_of_some_levels_is_their_own():
     columns = Columns(3, 0, PAPER.resolution, CPU)
     maps = np.stack([entry.target(PAPER) for entry in entries(3, 0)])
     targets = Targets.of(maps, columns)
-    index = sub_columns(levels, ("f1", "f3"), columns)
-    part = solve(filled(features, columns, heldout=2), targets, index)
-    alone = solve(filled(features[:, [0, 1, 5, 6]], columns, heldout=2), targets)
+    gram = filled(features, columns, heldout=2, levels=levels)
+    part = solve(gram, targets, gram.index(("f1", "f3")))
+    apart = features[:, [0, 1, 5, 6]]
+    alone = solve(filled(apart, columns, heldout=2, levels={"f1": 2, "f3": 2}), targets)
     np.testing.assert_allclose(part.kernels, alone.kernels, rtol=1e-5, atol=1e-9)
-    assert sub_columns(levels, ("f1", "f2", "f3"), columns) is None
+    assert gram.index(("f1", "f2", "f3")) is None
 
 
 def test_tiles_above_the_diagonal_are_filled():
