@@ -18,9 +18,9 @@ from torch import Tensor
 from data.cache import GRID
 from probe.loss import reduced_targets
 
-# Images per product: few enough that their float32 sums keep 6 digits, many enough to be fast.
+# Images per sum and product: few enough that float32 keeps 6 digits, many enough to be fast.
 IMAGES_AT_ONCE = 4
-TILE = 1024  # columns per product: only tiles on and below the diagonal are computed
+TILE = 384  # columns per product: only tiles on and below the diagonal are computed
 
 
 class Columns:
@@ -109,10 +109,10 @@ class Gram:
     def add(self, features: Tensor, sums: Sums) -> None:
         """Add a batch, (C, B * 784) float32, to `sums`, one of the two parts."""
         maps = features.view(self.channels, -1, GRID, GRID)
-        sums.maps += maps.sum(1, dtype=torch.float64)
         sums.images += maps.shape[1]
         bias = self.columns.bias.float()
         for part in maps.split(IMAGES_AT_ONCE, dim=1):
+            sums.maps += part.sum(1)
             columns = self.columns.of(part)
             if self.shift is None:
                 self.shift = (columns.mean(1) @ bias) / bias.square().sum()
