@@ -36,14 +36,26 @@ def main() -> None:
     parser.add_argument("cache", type=Path)
     parser.add_argument("results_dir", type=Path)
     options = parser.parse_args()
-    cache = FeatureCache(options.cache)
-    losses = {
-        protocol: _losses(cache, options.results_dir, heads)
-        for protocol, heads in _heads(cache, options.results_dir).groupby("protocol")
+    compare(image_losses(FeatureCache(options.cache), options.results_dir))
+
+
+def image_losses(cache: FeatureCache, results_dir: Path) -> dict[str, pd.DataFrame]:
+    """By protocol, the losses of its readouts (rows) on the test images of `cache` (columns).
+
+    Mean squared errors over the variance of the target, the mean of a readout's seeds.
+    """
+    return {
+        str(protocol): _losses(cache, results_dir, heads)
+        for protocol, heads in _heads(cache, results_dir).groupby("protocol")
     }
-    solved = losses.pop(next(name for name in losses if name.endswith("exact")))
+
+
+def compare(losses: dict[str, pd.DataFrame]) -> None:
+    """Print, for every trained protocol, where the exact readouts have no higher loss."""
+    solved = next(losses[name] for name in losses if name.endswith("exact"))
     for protocol, trained in losses.items():
-        _compare(str(protocol), solved, trained)
+        if not protocol.endswith("exact"):
+            _compare(protocol, solved, trained)
 
 
 def _heads(cache: FeatureCache, results_dir: Path) -> pd.DataFrame:
@@ -60,19 +72,15 @@ def _heads(cache: FeatureCache, results_dir: Path) -> pd.DataFrame:
 
 
 def _losses(cache: FeatureCache, results_dir: Path, heads: pd.DataFrame) -> pd.DataFrame:
-    """Mean squared error over the variance of the target: a row per readout, a column per image."""
     means = {}
     for readout, seeds in heads.groupby(READOUT):
-        loss = [
-            _image_losses(cache, results_dir, row["run"], row["head"])
-            for _, row in seeds.iterrows()
-        ]
+        loss = [_head_losses(cache, results_dir, row.run, row.head) for row in seeds.itertuples()]
         means[readout] = np.mean(loss, axis=0)
     return pd.DataFrame(means).T
 
 
 @torch.no_grad()
-def _image_losses(
+def _head_losses(
     cache: FeatureCache, results_dir: Path, run: str, name: str
 ) -> NDArray[np.float64]:
     spec, facts, _ = results.read_head(results_dir, run, name)
