@@ -22,7 +22,7 @@ from data.errors import UserError
 from data.files import part_path, publish
 from probe.heads import HeadSpec
 
-SCHEMA = 1
+SCHEMA = 2  # 2: the ridge of exact heads is relative to their level
 SCORES, IMAGE_SCORES, LOSSES = "scores.csv", "image_scores.csv", "losses.csv"
 CURVE = "learning_curve.csv"
 RUN, HEADS, CHECKPOINT = "run.json", "heads.h5", "checkpoint.pt"
