@@ -81,11 +81,6 @@ class Equations:
         residual = (square - 2 * cross + target) / self.images
         return (residual + self.targets.unreachable) / self.targets.pixels
 
-    def _level_means(self, values: Tensor) -> Tensor:
-        """For every column the mean of `values` (c,) over the columns of its level."""
-        members = functional.one_hot(self.level_of).to(values.dtype)  # (c, levels)
-        return ((values @ members) / members.sum(0).clamp(min=1))[self.level_of]
-
     def path(self, strengths: Iterable[float]) -> Iterator[tuple[float, Readouts]]:
         """The strength used and the solution for every ridge strength asked for.
 
@@ -108,6 +103,11 @@ class Equations:
             weights = scale[:, None] * torch.cholesky_solve(scale[:, None] * centred, factor)
             bias = mean_target - (self.bias_products @ weights) / self.bias_square
             yield strength, Readouts(weights, bias)
+
+    def _level_means(self, values: Tensor) -> Tensor:
+        """For every column the mean of `values` (c,) over the columns of its level."""
+        members = functional.one_hot(self.level_of).to(values.dtype)  # (c, levels)
+        return ((values @ members) / members.sum(0).clamp(min=1))[self.level_of]
 
 
 def _factor(matrix: Tensor, diagonal: Tensor, strength: float) -> tuple[float, Tensor]:
