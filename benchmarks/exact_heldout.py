@@ -11,7 +11,6 @@ is worse, with a 95 % interval of the difference over the test images.
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
 import numpy as np
@@ -61,12 +60,9 @@ def compare(losses: dict[str, pd.DataFrame]) -> None:
 def _heads(cache: FeatureCache, results_dir: Path) -> pd.DataFrame:
     """The rows of `scores.csv` of heads of depth 1 trained on `cache`, one per head and seed."""
     scores = pd.read_csv(results_dir / results.SCORES)
-    runs = {
-        run
-        for run in scores["run"].unique()
-        if (results.read_settings(results_dir / run) or {})["cache"]
-        == json.loads(json.dumps(cache.identity))
-    }
+    wanted = results.as_json(cache.identity)
+    settings = {run: results.read_settings(results_dir / run) for run in scores["run"].unique()}
+    runs = [run for run, made in settings.items() if made and made["cache"] == wanted]
     kept = scores["run"].isin(runs) & (scores["images"] == "test") & (scores["depth"] == 1)
     return scores[kept]
 
@@ -84,9 +80,7 @@ def _head_losses(
     cache: FeatureCache, results_dir: Path, run: str, name: str
 ) -> NDArray[np.float64]:
     spec, facts, _ = results.read_head(results_dir, run, name)
-    recipe = TrainingRecipe(
-        **{**facts["recipe"], "learning_rates": tuple(facts["recipe"]["learning_rates"])}
-    )
+    recipe = TrainingRecipe.from_json(facts["recipe"])
     head = load_head(results_dir, run, name)
     rows = cache.rows("test")
     outputs = torch.cat([head(_features(cache, spec, part)) for part in np.array_split(rows, 8)])

@@ -8,7 +8,9 @@ so that none is judged by a badly chosen step size (docs/methods.md).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from data.errors import UserError
 
@@ -49,6 +51,11 @@ class TrainingRecipe:
     decay_after: float | None  # fraction of the epochs after which the rate falls to a tenth
     batch_size: int
     epochs: int
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> TrainingRecipe:
+        """The recipe whose fields JSON has kept, with a list for its tuple."""
+        return cls(**{**values, "learning_rates": tuple(values["learning_rates"])})
 
 
 @dataclass(frozen=True)

@@ -113,6 +113,8 @@ def _scatter_shifts(taps: Tensor, gradient: Tensor, kernel_size: int, probe_padd
 class Block(nn.Module):
     """Heads of one shape, stacked: same levels, kernel size, depth, padding and learning rate."""
 
+    whitening: Tensor | None  # (C, C) float32
+
     def __init__(self, entries: list[Entry], channels: int, recipe: TrainingRecipe) -> None:
         super().__init__()
         spec = entries[0].spec
@@ -123,9 +125,10 @@ class Block(nn.Module):
         heads, area = len(entries), spec.kernel_size**2
         widths = layer_widths(spec, channels, recipe)
         self.widths = widths
-        # Rows of the first product: (head, channel, dy, dx); in whitened coordinates where the
-        # recipe asks for them.
+        # Rows of the first product: (head, channel, dy, dx), over the channels multiplied by
+        # `whitening` (C, C), where there is one.
         self.taps = nn.Parameter(torch.empty(heads * widths[1] * area, channels))
+        self.register_buffer("whitening", None)
         self.kernels = nn.ParameterList(
             torch.empty(heads * after, before, spec.kernel_size, spec.kernel_size)
             for before, after in zip(widths[1:], widths[2:], strict=False)
@@ -147,6 +150,11 @@ class Block(nn.Module):
         last = cast(nn.BatchNorm2d, self.norms[-1])
         last.bias.copy_(torch.from_numpy(targets.mean((1, 2))))
         last.weight.copy_(torch.from_numpy(targets.std((1, 2))))
+
+    @property
+    def weight(self) -> Tensor:
+        """The rows of the first product, over raw channels."""
+        return self.taps if self.whitening is None else self.taps @ self.whitening
 
     def forward(self, maps: Tensor) -> Tensor:
         """First-layer products (B, H * width, n, n) to the heads' outputs (B, H, n', n')."""
@@ -189,16 +197,13 @@ class Block(nn.Module):
         for key, view in self._views().items():
             view[index].copy_(state[key])
 
-    def head(self, index: int, whitening: Tensor | None = None) -> nn.Sequential:
-        """One head as its plain module (`probe.heads.build_head`) of raw features, on the CPU.
-
-        `whitening` (C, C) is what the head's features are multiplied by in the bank.
-        """
+    def head(self, index: int) -> nn.Sequential:
+        """One head as its plain module (`probe.heads.build_head`) of raw features, on the CPU."""
         head = build_head(self.entries[index].spec, self.channels, self.recipe)
         state = {key: view[index] for key, view in self._views().items()}
-        if whitening is not None:
+        if self.whitening is not None:
             first = next(iter(state))
-            state[first] = torch.einsum("wcyx,cd->wdyx", state[first], whitening)
+            state[first] = torch.einsum("wcyx,cd->wdyx", state[first], self.whitening)
         head.load_state_dict(state, strict=False)  # all but BatchNorm's count of batches
         return head.eval()
 
@@ -228,19 +233,13 @@ class Bank(nn.Module):
         for index, (shape, _) in enumerate(grouped):
             self.readings[shape[0]].append(index)
         self.entries = [entry for members in grouped.values() for entry in members]
-        for number in range(len(self.readings)):
-            self.register_buffer(f"whitening_{number}", None)
 
     def whiten(self, covariance: Tensor) -> None:
         """Let every head learn in whitened coordinates; `covariance` is of all rows, (C, C)."""
-        for number, levels in enumerate(self.readings):
+        for levels, members in self.readings.items():
             matrix = whitening(covariance, (self.rows[level] for level in levels))
-            setattr(self, f"whitening_{number}", matrix)
-
-    def _weight(self, block: Block, number: int) -> Tensor:
-        """The taps of a block of the reading `number`, over raw features."""
-        matrix = getattr(self, f"whitening_{number}")
-        return block.taps if matrix is None else block.taps @ matrix
+            for index in members:
+                self.blocks[index].whitening = matrix
 
     @property
     def blocks(self) -> list[Block]:
@@ -251,11 +250,12 @@ class Bank(nn.Module):
         """Features (C, B * 784) to the outputs of every block, (B, H, n, n) float32 each."""
         every = self.blocks
         outputs: list[Tensor] = [features] * len(every)
-        for number, (levels, members) in enumerate(self.readings.items()):
+        for levels, members in self.readings.items():
             blocks = [every[index] for index in members]
             shapes = [(block.kernel_size, block.probe_padding) for block in blocks]
-            weights = [self._weight(block, number) for block in blocks]
-            maps = TapProduct.apply(self.features_of(features, levels), shapes, *weights)
+            maps = TapProduct.apply(
+                self.features_of(features, levels), shapes, *(block.weight for block in blocks)
+            )
             for index, block, product in zip(members, blocks, maps, strict=True):
                 outputs[index] = block(product)
         return outputs
@@ -267,14 +267,9 @@ class Bank(nn.Module):
 
     def heads(self) -> Iterator[tuple[Entry, nn.Sequential]]:
         """Every head as its plain module, in the order of `entries`."""
-        matrices = {
-            member: getattr(self, f"whitening_{number}")
-            for number, members in enumerate(self.readings.values())
-            for member in members
-        }
-        for position, block in enumerate(self.blocks):
+        for block in self.blocks:
             for index, entry in enumerate(block.entries):
-                yield entry, block.head(index, matrices[position])
+                yield entry, block.head(index)
 
     def optimizer(self) -> torch.optim.Optimizer:
         """The protocol's optimiser, each block at its own learning rate."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -99,14 +98,13 @@ def _shape(spec: HeadSpec) -> tuple[tuple[str, ...], int, int]:
 def _linear_recipe(folder: Path, run: Run) -> TrainingRecipe | None:
     """The recipe of the run in `folder`, if its heads are linear and share the cache and loss."""
     settings = results.read_settings(folder) or {}
-    described = json.loads(json.dumps(run.cache_identity()))
-    if settings.get("cache") != described:
+    if settings.get("cache") != results.as_json(run.cache_identity()):
         return None
     known = {field.name for field in fields(TrainingRecipe)}
     values = {key: value for key, value in settings["protocol"].items() if key in known}
     if known - set(values):
         return None  # written by another version
-    recipe = TrainingRecipe(**{**values, "learning_rates": tuple(values["learning_rates"])})
+    recipe = TrainingRecipe.from_json(values)
     linear = not recipe.sigmoid and recipe.optimizer != run.recipe.optimizer
     return recipe if linear and recipe.resolution == run.recipe.resolution else None
 

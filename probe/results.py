@@ -59,6 +59,11 @@ def replace_file(path: Path, write: Callable[[Path], object]) -> None:
     publish(path)
 
 
+def as_json(values: Any) -> Any:
+    """What reads back of `values` written as JSON: to compare with what a run was made with."""
+    return json.loads(json.dumps(values))
+
+
 def read_settings(folder: Path) -> dict[str, Any] | None:
     """What the run in `folder` was made from, or None where there is no run."""
     path = folder / RUN

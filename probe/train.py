@@ -59,8 +59,7 @@ def train_probes(config: ProbeConfig) -> Path:
 def load_head(results_dir: Path, run: str, head: str) -> nn.Sequential:
     """A trained head as a plain module in evaluation mode, (B, C, 28, 28) to (B, 1, n, n)."""
     spec, facts, weights = results.read_head(results_dir, run, head)
-    recipe = dict(facts["recipe"], learning_rates=tuple(facts["recipe"]["learning_rates"]))
-    module = build_head(spec, facts["channels"], TrainingRecipe(**recipe))
+    module = build_head(spec, facts["channels"], TrainingRecipe.from_json(facts["recipe"]))
     state = {key: torch.from_numpy(np.asarray(values)) for key, values in weights.items()}
     module.load_state_dict(state)
     return module.eval()
@@ -140,7 +139,7 @@ def _settings(run: Run, dtype: torch.dtype) -> dict[str, Any]:
         "precision": str(dtype).removeprefix("torch."),
         "cache": run.cache_identity(),
     }
-    return dict(json.loads(json.dumps(settings)))
+    return dict(results.as_json(settings))
 
 
 def _check_settings(folder: Path, settings: dict[str, Any], overwrite: bool) -> None:
