@@ -18,7 +18,7 @@ from analysis.measured import BOUNDS, METRICS, image_values
 from analysis.published import HEAD, task_tables
 from analysis.results import STATUSES, Results
 from analysis.tables import published_scores
-from data.errors import UserError
+from data.tools.errors import UserError
 
 TASKS = "tasks.csv"
 TRAINED = ("saliency", "segmentation")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from analysis.config import TablesConfig
-from data.command import stage_command
+from data.tools.command import stage_command
 
 
 def _run(config: TablesConfig) -> None:

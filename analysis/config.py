@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from data.command import setting
-from data.errors import UserError
+from data.tools.command import setting
+from data.tools.errors import UserError
 
 TABLES = ("1", "2a", "2b", "3", "4", "5a", "5b", "6", "R2", "study")
 FIGURE_FORMATS = ("pdf", "png")

@@ -19,8 +19,8 @@ from analysis.measured import measure
 from analysis.quality import comparison, quality_markdown, quality_tables
 from analysis.results import Results, read_results
 from analysis.tables import Grid, compare, grids, select, study
-from data.errors import UserError
-from data.files import check_writable, write_text
+from data.tools.errors import UserError
+from data.tools.files import check_writable, write_text
 
 UNPRINTED = ("R2", "study")  # unless tables are chosen
 REPORT = "report.html"

@@ -10,8 +10,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from analysis.results import Results
-from data.errors import UserError
-from data.hdf5 import open_hdf5
+from data.tools.errors import UserError
+from data.tools.hdf5 import open_hdf5
 from data.resample import bilinear_matrix
 from data.targets import MAP_SIZE
 from probe.results import HEADS

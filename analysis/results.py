@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from data.errors import UserError
+from data.tools.errors import UserError
 from data.targets import PATTERNS
 from probe.results import CURVE, IMAGE_SCORES, LOSSES, RUN, SCHEMA, SCORES
 

@@ -20,7 +20,7 @@ from analysis.layouts import EVERY_LAYOUT, LAYOUTS, STUDY, Layout
 from analysis.measured import ALL_LEVELS, METRICS, in_table_order, measure
 from analysis.published import HEAD, REPRODUCTION, position_tables
 from analysis.results import Results
-from data.errors import UserError
+from data.tools.errors import UserError
 from data.protocols import protocol_options
 from data.targets import PATTERNS
 

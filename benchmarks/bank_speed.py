@@ -16,7 +16,7 @@ from torch.nn.functional import interpolate
 
 from benchmarks.timing import VGG16, machine, median_seconds
 from data.cache import GRID
-from data.device import find_device
+from data.tools.device import find_device
 from data.protocols import PROTOCOLS
 from data.targets import position_map
 from extract.align import LevelExtractor

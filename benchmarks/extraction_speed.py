@@ -29,7 +29,7 @@ from torch import Tensor
 from torchvision import models
 
 from benchmarks.timing import machine
-from data.device import find_device
+from data.tools.device import find_device
 from data.images import find_images
 from data.samples import sample_image
 from data.shards import SHARD_IMAGES, ShardWriter, shard_count

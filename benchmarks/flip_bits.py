@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from data.cache import FeatureCache, write_cache
-from data.errors import UserError
+from data.tools.errors import UserError
 from data.images import ImageRecord
 from data.index import INDEX
 from data.integrity import cache_files, find_damage

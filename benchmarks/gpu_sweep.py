@@ -17,7 +17,7 @@ import torch
 
 from benchmarks.bank_speed import LEVELS, PAPER, RATE, seconds_products
 from benchmarks.timing import VGG16, machine, median_seconds
-from data.device import find_device
+from data.tools.device import find_device
 from probe.bank import Bank, Entry
 from probe.batches import CELLS, epoch_windows
 from probe.heads import INPUT_LEVELS, PIXELS, table_heads

@@ -25,7 +25,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from data.files import PART
+from data.tools.files import PART
 from data.index import INDEX
 from data.integrity import find_damage
 from extract.backbones import Backbone, wrap_module

@@ -18,7 +18,7 @@ import torch
 
 from benchmarks.bank_speed import PAPER, RATE, bench_heads, seconds_products
 from benchmarks.timing import VGG16, machine, make_cache
-from data.device import find_device
+from data.tools.device import find_device
 from probe.bank import Bank, Entry
 from probe.batches import FeatureBatches, epoch_windows
 from probe.checkpoint import Checkpoint

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from data.errors import UserError
-from data.hdf5 import open_hdf5
+from data.tools.errors import UserError
+from data.tools.hdf5 import open_hdf5
 from data.images import BadImage, ImageRecord
 from data.index import COMPRESSED, read_index, write_index
 from data.manifest import SCHEMA, Manifest, describe_images

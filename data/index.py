@@ -12,12 +12,12 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from data.errors import UserError
-from data.files import part_path, publish, sha256_of
-from data.hdf5 import open_hdf5
+from data.tools.errors import UserError
+from data.tools.files import part_path, publish, sha256_of
+from data.tools.hdf5 import open_hdf5
 from data.images import BadImage, ImageRecord
 from data.manifest import CALIBRATION, MANIFEST, SCHEMA, Manifest, canonical_json
-from data.progress import progress
+from data.tools.progress import progress
 from data.shards import (
     CHECKSUMS,
     GRID,

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from data.errors import UserError
-from data.files import PART, sha256_of
+from data.tools.errors import UserError
+from data.tools.files import PART, sha256_of
 from data.index import COMPRESSED, INDEX, Index, read_index
 from data.manifest import CALIBRATION, MANIFEST
-from data.progress import progress
+from data.tools.progress import progress
 from data.shards import GRID, shard_name, shard_rows
 from data.sums import SUMS, read_sums
 

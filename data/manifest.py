@@ -10,8 +10,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from data.errors import UserError
-from data.files import write_text
+from data.tools.errors import UserError
+from data.tools.files import write_text
 from data.images import BadImage, ImageRecord
 
 SCHEMA = 2

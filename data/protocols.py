@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from data.errors import UserError
+from data.tools.errors import UserError
 
 IMAGE_SIZE = 224  # pixels a side of the images a backbone sees, unless asked otherwise
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from data.cache import GRID
-from data.errors import UserError
+from data.tools.errors import UserError
 from data.protocols import IMAGE_SIZE, FeatureRecipe
 from extract.backbones import Backbone
 from extract.normalization import normalize

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torchvision import models
 
-from data.errors import UserError
+from data.tools.errors import UserError
 from extract.families import TIMM_PREFIX, find_row
 from extract.taps import MAX_TAPS
 from extract.weights import drop_heads, imagenet_weights

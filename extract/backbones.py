@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from data.errors import UserError
+from data.tools.errors import UserError
 from data.protocols import IMAGE_SIZE
 from extract.architectures import build
 from extract.depths import Depths

@@ -7,9 +7,9 @@ from typing import Any
 
 import torch
 
-from data.errors import UserError
-from data.files import part_path, publish, sha256_of
-from data.hdf5 import open_hdf5
+from data.tools.errors import UserError
+from data.tools.files import part_path, publish, sha256_of
+from data.tools.hdf5 import open_hdf5
 from data.images import ImageSet
 from data.manifest import CALIBRATION
 from extract.backbones import Backbone, calibrate

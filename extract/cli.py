@@ -10,8 +10,8 @@ from typing import Any
 
 import click
 
-from data.command import exit_codes, stage_command
-from data.errors import UserError
+from data.tools.command import exit_codes, stage_command
+from data.tools.errors import UserError
 from extract.config import ExtractConfig
 
 _RESUME = "run the same command again, finished shards are kept"

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from data.errors import UserError
+from data.tools.errors import UserError
 from data.protocols import FeatureRecipe
 from extract.align import LevelExtractor
 from extract.backbones import Backbone

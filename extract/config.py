@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from data.command import setting
-from data.errors import UserError
-from data.parallel import BACKENDS
+from data.tools.command import setting
+from data.tools.errors import UserError
+from data.tools.parallel import BACKENDS
 from data.protocols import FEATURE_PROTOCOLS, IMAGE_SIZE, FeatureRecipe, find_protocol
 from data.shards import COMPRESSIONS
 

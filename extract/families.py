@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from data.errors import UserError
+from data.tools.errors import UserError
 
 TIMM_PREFIX = "timm:"
 

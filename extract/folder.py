@@ -7,10 +7,10 @@ import sys
 from collections.abc import Mapping, Sequence
 
 from data.cache import FeatureCache
-from data.errors import UserError
+from data.tools.errors import UserError
 from data.index import INDEX, shard_fault, write_index
 from data.integrity import cache_files, remove_leftovers
-from data.locks import CacheLocks
+from data.tools.locks import CacheLocks
 from data.manifest import MANIFEST, differences, read_manifest
 from extract.identity import MATTER_WHILE_INCOMPLETE
 from extract.job import Job

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import torch
 
-from data.device import find_device
-from data.errors import UserError
+from data.tools.device import find_device
+from data.tools.errors import UserError
 from data.images import ImageSet
 from data.index import shard_fault
-from data.locks import CacheLocks
+from data.tools.locks import CacheLocks
 from data.manifest import Manifest, read_manifest
 from data.shards import GRID, shard_count, shard_rows
 from extract.backbones import Backbone, load_backbone

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from data.errors import UserError
+from data.tools.errors import UserError
 from extract.config import PADDINGS
 from extract.taps import run_taps, zero_image
 

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from data.errors import UserError
+from data.tools.errors import UserError
 from data.images import ImageSet
 from data.manifest import Manifest
-from data.progress import progress
+from data.tools.progress import progress
 from data.shards import SHARD_IMAGES, ShardWriter
 from extract.batches import Batch, batch_rows, load_batches
 from extract.compute import HostLevels, LevelComputer

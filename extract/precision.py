@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from data.device import has_fast_bfloat16
-from data.errors import UserError
+from data.tools.device import has_fast_bfloat16
+from data.tools.errors import UserError
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 

@@ -7,12 +7,12 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from data.device import find_device
-from data.errors import UserError
+from data.tools.device import find_device
+from data.tools.errors import UserError
 from data.images import ImageSet, find_images
-from data.locks import CacheLocks
-from data.parallel import run_tasks
-from data.progress import progress
+from data.tools.locks import CacheLocks
+from data.tools.parallel import run_tasks
+from data.tools.progress import progress
 from data.shards import SHARD_IMAGES, compression_filters
 from extract.align import LevelExtractor
 from extract.backbones import Backbone

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from data.cache import LEVELS
-from data.errors import UserError
+from data.tools.errors import UserError
 from extract.depths import Depths, LayersRun
 
 MAX_TAPS = len(LEVELS) - 1  # all but `input`

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torchvision import models
 
-from data.errors import UserError
+from data.tools.errors import UserError
 from extract.tasks.config import TASKS
 
 # Classifiers and auxiliary classifiers of every torchvision model. They are never run, so they

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from data.command import stage_command
+from data.tools.command import stage_command
 from probe.config import ProbeConfig
 
 

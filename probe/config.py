@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from data.command import setting
-from data.parallel import BACKENDS
+from data.tools.command import setting
+from data.tools.parallel import BACKENDS
 from data.protocols import PROTOCOLS
 from data.targets import PATTERNS
 

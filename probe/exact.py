@@ -13,8 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from data.errors import UserError
-from data.progress import progress
+from data.tools.errors import UserError
+from data.tools.progress import progress
 from probe import results
 from probe.bank import Bank, Entry
 from probe.batches import FeatureBatches, plain_windows

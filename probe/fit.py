@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from data.progress import progress
+from data.tools.progress import progress
 from data.protocols import TrainingRecipe
 from probe.bank import Bank
 from probe.batches import FeatureBatches, epoch_windows, plain_windows

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from data.cache import FeatureCache
-from data.errors import UserError
+from data.tools.errors import UserError
 from data.manifest import MANIFEST
 from data.protocols import Protocol, TrainingRecipe, exactly_solved, find_protocol, without_sigmoid
 from data.targets import PATTERNS

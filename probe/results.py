@@ -18,8 +18,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from data.errors import UserError
-from data.files import part_path, publish
+from data.tools.errors import UserError
+from data.tools.files import part_path, publish
 from probe.heads import HeadSpec
 
 SCHEMA = 2  # 2: the ridge of exact heads is relative to their level

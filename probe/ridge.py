@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from data.errors import UserError
+from data.tools.errors import UserError
 from probe.gram import Columns, Gram, Sums
 from probe.loss import reduced_targets
 

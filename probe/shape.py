@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from data.errors import UserError
+from data.tools.errors import UserError
 from probe.batches import free_memory
 from probe.estimate import clock, flops_per_second, scaled
 from probe.gram import gram_bytes, gram_flops

@@ -14,10 +14,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from data.device import find_device, has_fast_bfloat16
-from data.errors import UserError
-from data.files import check_writable
-from data.parallel import run_tasks
+from data.tools.device import find_device, has_fast_bfloat16
+from data.tools.errors import UserError
+from data.tools.files import check_writable
+from data.tools.parallel import run_tasks
 from data.protocols import TrainingRecipe
 from probe import results
 from probe.bank import Bank, Entry

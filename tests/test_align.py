@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torchvision.models import vgg16
 
-from data.errors import UserError
+from data.tools.errors import UserError
 from data.protocols import PROTOCOLS
 from data.resample import bilinear_matrix
 from extract.align import LevelExtractor, align, crop_border

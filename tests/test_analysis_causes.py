@@ -16,7 +16,7 @@ from analysis.measured import measure
 from analysis.published import position_tables
 from analysis.results import read_results
 from analysis.tables import grids
-from data.errors import UserError
+from data.tools.errors import UserError
 
 RECIPE = {
     "task": "saliency",

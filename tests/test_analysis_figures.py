@@ -20,7 +20,7 @@ from analysis.measured import measure
 from analysis.mosaic import ERROR_COLOURS, MAP_COLOURS
 from analysis.results import Results, read_results
 from analysis.style import line_look, save
-from data.errors import UserError
+from data.tools.errors import UserError
 from data.targets import position_map
 from probe.heads import HeadSpec
 

@@ -8,7 +8,7 @@ import pytest
 from results_builder import ResultsBuilder, demo_results
 
 from analysis.results import read_results
-from data.errors import UserError
+from data.tools.errors import UserError
 
 RUN = "vgg16-random-zeros"
 

@@ -18,7 +18,7 @@ from analysis.markdown import markdown
 from analysis.measured import measure
 from analysis.results import read_results
 from analysis.tables import compare, grids, select, study
-from data.errors import UserError
+from data.tools.errors import UserError
 from probe.heads import HeadSpec
 
 ALL = ("f1", "f2", "f3", "f4", "f5")

@@ -11,7 +11,7 @@ from torch.nn import functional
 from torchvision import models
 from torchvision.models import regnet
 
-from data.errors import UserError
+from data.tools.errors import UserError
 from data.protocols import PROTOCOLS
 from extract import backbones
 from extract.align import LevelExtractor

@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data.cache import FeatureCache, write_cache
-from data.errors import UserError
+from data.tools.errors import UserError
 from data.images import BadImage, ImageRecord
-from data.locks import CacheLocks
+from data.tools.locks import CacheLocks
 
 CHANNELS = {"input": 3, "f1": 5, "f2": 2}
 COUNT = 150  # three shards, the last one short
@@ -170,7 +170,7 @@ def test_incomplete_caches_are_refused(tmp_path: Path, damage: str) -> None:
 
 
 def test_another_schema_version_is_refused(tmp_path: Path) -> None:
-    from data.files import sha256_of
+    from data.tools.files import sha256_of
     from data.sums import read_sums, write_sums
 
     write_cache(tmp_path, {}, RECORDS, FEATURES)

@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks.flip_bits import CHANNELS, flip_bits, flipped, make_cache
 from data.cache import FeatureCache
-from data.errors import UserError
+from data.tools.errors import UserError
 from data.index import read_index
 from data.integrity import find_damage, set_aside
 

@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from data.device import find_device, has_fast_bfloat16
-from data.errors import UserError
+from data.tools.device import find_device, has_fast_bfloat16
+from data.tools.errors import UserError
 
 
 def test_auto_is_a_device_that_computes():

@@ -12,7 +12,7 @@ from caches import COUNTS, make_cache
 from torch.nn.functional import interpolate
 
 from data.cache import FeatureCache
-from data.errors import UserError
+from data.tools.errors import UserError
 from data.targets import position_map
 from probe import exact, shape
 from probe.config import ProbeConfig

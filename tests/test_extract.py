@@ -16,7 +16,7 @@ from torchvision import models
 
 from benchmarks.fuzz_images import damaged_files
 from data.cache import FeatureCache
-from data.errors import UserError
+from data.tools.errors import UserError
 from extract.backbones import wrap_module
 from extract.cli import main
 from extract.run import extract_features

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from data import parallel
+from data.tools import parallel
 from data.cache import FeatureCache
-from data.errors import UserError
-from data.parallel import run_tasks
+from data.tools.errors import UserError
+from data.tools.parallel import run_tasks
 from extract.run import extract_features
 from tests.extraction import ONE_THREAD, command_line, contents, make_photos, small_config
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from data.cache import FeatureCache
-from data.errors import UserError
+from data.tools.errors import UserError
 from extract.run import extract_features
 from tests.extraction import (
     ONE_THREAD,

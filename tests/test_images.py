@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from torchvision.transforms import Resize
 
-from data.errors import UserError
+from data.tools.errors import UserError
 from data.images import IMAGE_SETS, BadImage, ImageSet, find_images
 from data.samples import sample_image
 

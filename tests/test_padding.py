@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torchvision import models
 
-from data.errors import UserError
+from data.tools.errors import UserError
 from data.protocols import PROTOCOLS
 from extract.align import LevelExtractor, align
 from extract.backbones import Backbone, load_backbone, wrap_module

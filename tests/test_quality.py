@@ -11,7 +11,7 @@ from analysis.learning_curve import learning_curve
 from analysis.measured import measure
 from analysis.quality import quality_lines, quality_markdown, quality_tables
 from analysis.results import Results, read_results
-from data.errors import UserError
+from data.tools.errors import UserError
 
 RUN = "vgg16-random-zeros"
 HEAD = "H-f1+f2+f3+f4+f5-k3-d1-p0-s0"

@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from data.samples import _fallen_leaves, sample_image
-from data.stream import Stream
+from data.tools.stream import Stream
 from data.targets import position_map
 
 BENCHMARK = runpy.run_path(str(Path(__file__).parents[1] / "benchmarks/sample_statistics.py"))

@@ -3,7 +3,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from data.errors import UserError
+from data.tools.errors import UserError
 from data.protocols import PROTOCOLS, FeatureRecipe
 from extract.align import LevelExtractor
 from extract.backbones import wrap_module

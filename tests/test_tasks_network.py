@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from data.errors import UserError
+from data.tools.errors import UserError
 from data.resample import bilinear_matrix
 from extract.tasks.config import PADDINGS, TaskConfig
 from extract.tasks.network import TaskNetwork, build_network

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 from task_folders import half_mask, write_image, write_mask, write_pairs, write_voc
 
-from data.errors import UserError
+from data.tools.errors import UserError
 from extract.tasks import scenes
 from extract.tasks.config import TASKS, TaskConfig
 from extract.tasks.pairs import test_pairs as scored_pairs

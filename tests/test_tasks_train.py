@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from PIL import Image
 from task_folders import half_mask, write_pairs
 
-from data.errors import UserError
+from data.tools.errors import UserError
 from extract.backbones import load_backbone
 from extract.tasks import train as train_module
 from extract.tasks.checkpoint import last_path

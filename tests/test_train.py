@@ -14,7 +14,7 @@ import torch
 from caches import make_cache
 from click.testing import CliRunner
 
-from data.errors import UserError
+from data.tools.errors import UserError
 from data.targets import position_map
 from probe import fit as fit_module
 from probe.cli import main

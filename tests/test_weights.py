@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torchvision import models
 
-from data.errors import UserError
+from data.tools.errors import UserError
 from extract.backbones import Backbone, load_backbone
 from extract.weights import file_label, imagenet_weights, state_sha256
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
-from data.errors import UserError
-from data.files import part_path, publish
+from data.tools.errors import UserError
+from data.tools.files import part_path, publish
 from extract.tasks.network import TaskNetwork
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from data.command import stage_command
+from data.tools.command import stage_command
 from extract.tasks.config import TaskConfig
 
 

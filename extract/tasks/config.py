@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from data.command import setting
-from data.errors import UserError
+from data.tools.command import setting
+from data.tools.errors import UserError
 from extract.config import PADDINGS
 
 TASKS = ("saliency", "segmentation")

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from data.errors import UserError
+from data.tools.errors import UserError
 from extract.backbones import Backbone, load_backbone
 from extract.families import find_row
 from extract.normalization import normalize

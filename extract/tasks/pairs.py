@@ -11,8 +11,8 @@ from typing import Protocol
 from joblib import Parallel, delayed
 
 from data.decoding import SUFFIXES, decode_image, read_image_file
-from data.errors import UserError
-from data.progress import progress
+from data.tools.errors import UserError
+from data.tools.progress import progress
 from extract.tasks.config import TaskConfig
 from extract.tasks.masks import check_pair, read_mask
 from extract.tasks.scenes import CLASSES, Scene, scene

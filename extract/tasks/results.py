@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from data.files import part_path, publish
+from data.tools.files import part_path, publish
 
 TASKS, SCORES, EPOCHS = "tasks.csv", "scores.csv", "epochs.csv"
 SHIFTS, CROPS = "shifts.csv", "crops.npz"

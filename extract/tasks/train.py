@@ -15,9 +15,9 @@ import torch
 import torchvision
 from numpy.typing import NDArray
 
-from data.device import find_device, has_fast_bfloat16
-from data.errors import UserError
-from data.progress import progress
+from data.tools.device import find_device, has_fast_bfloat16
+from data.tools.errors import UserError
+from data.tools.progress import progress
 from extract.tasks import checkpoint, results
 from extract.tasks.batches import Batches
 from extract.tasks.config import HELD_OUT, TaskConfig

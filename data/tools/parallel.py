@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import joblib
 
-from data.errors import UserError
+from data.tools.errors import UserError
 
 T = TypeVar("T")
 

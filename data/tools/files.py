@@ -6,7 +6,7 @@ import hashlib
 import os
 from pathlib import Path
 
-from data.errors import UserError
+from data.tools.errors import UserError
 
 PART = ".part"  # ending of a file that is still being written
 

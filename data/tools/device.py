@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from data.errors import UserError
+from data.tools.errors import UserError
 
 if TYPE_CHECKING:
     import torch

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import h5py
 
-from data.errors import UserError
+from data.tools.errors import UserError
 
 
 def open_hdf5(path: Path, mode: str = "r") -> h5py.File:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from data.errors import UserError
+from data.tools.errors import UserError
 
 LOCK = ".lock"
 _SETUP_BYTE = 0  # byte of the lock file that stands for the cache as a whole; then the shards

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import click
 
-from data.errors import UserError
+from data.tools.errors import UserError
 
 C = TypeVar("C")
 
