@@ -30,8 +30,8 @@ from torchvision import models
 
 from benchmarks.timing import machine
 from data.tools.device import find_device
-from data.images import find_images
-from data.samples import sample_image
+from data.images.folder import find_images
+from data.images.samples import sample_image
 from data.shards import SHARD_IMAGES, ShardWriter, shard_count
 from extract.align import LevelExtractor
 from extract.batches import batch_rows, load_batches

@@ -18,7 +18,7 @@ import numpy as np
 
 from data.cache import FeatureCache, write_cache
 from data.tools.errors import UserError
-from data.images import ImageRecord
+from data.images.folder import ImageRecord
 from data.index import INDEX
 from data.integrity import cache_files, find_damage
 

@@ -26,8 +26,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from data.decoding import DecodingError, decode_image
-from data.samples import sample_image
+from data.images.decoding import DecodingError, decode_image
+from data.images.samples import sample_image
 
 
 def originals() -> dict[str, bytes]:

@@ -23,7 +23,7 @@ import joblib
 from PIL import Image
 
 from benchmarks.timing import machine
-from data.samples import sample_image
+from data.images.samples import sample_image
 
 BYTES_PER_IMAGE = 2_400_000  # of a VGG16 cache, and its JPEG
 COMMAND = "from {module} import main; main(prog_name='{name}')"

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from data.cache import GRID, FeatureCache, write_cache
-from data.images import ImageRecord
+from data.images.folder import ImageRecord
 from data.protocols import PROTOCOLS
 
 VGG16 = {"input": 3, "f1": 64, "f2": 128, "f3": 256, "f4": 512, "f5": 512}

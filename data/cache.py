@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from data.tools.errors import UserError
 from data.tools.hdf5 import open_hdf5
-from data.images import BadImage, ImageRecord
+from data.images.folder import BadImage, ImageRecord
 from data.index import COMPRESSED, read_index, write_index
 from data.manifest import SCHEMA, Manifest, describe_images
 from data.shards import (

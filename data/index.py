@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from data.tools.errors import UserError
 from data.tools.files import part_path, publish, sha256_of
 from data.tools.hdf5 import open_hdf5
-from data.images import BadImage, ImageRecord
+from data.images.folder import BadImage, ImageRecord
 from data.manifest import CALIBRATION, MANIFEST, SCHEMA, Manifest, canonical_json
 from data.tools.progress import progress
 from data.shards import (

@@ -12,7 +12,7 @@ from typing import Any
 
 from data.tools.errors import UserError
 from data.tools.files import write_text
-from data.images import BadImage, ImageRecord
+from data.images.folder import BadImage, ImageRecord
 
 SCHEMA = 2
 MANIFEST = "manifest.json"

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from data.images import ImageSet
+from data.images.folder import ImageSet
 from data.shards import shard_rows
 
 BATCHES_AHEAD = 4

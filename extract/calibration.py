@@ -10,7 +10,7 @@ import torch
 from data.tools.errors import UserError
 from data.tools.files import part_path, publish, sha256_of
 from data.tools.hdf5 import open_hdf5
-from data.images import ImageSet
+from data.images.folder import ImageSet
 from data.manifest import CALIBRATION
 from extract.backbones import Backbone, calibrate
 from extract.batches import load_batches

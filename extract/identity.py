@@ -11,7 +11,7 @@ import PIL
 import torch
 import torchvision
 
-from data.images import ImageSet
+from data.images.folder import ImageSet
 from data.manifest import SCHEMA, Manifest, describe_images
 from extract.backbones import Backbone
 from extract.config import ExtractConfig

@@ -12,7 +12,7 @@ import torch
 
 from data.tools.device import find_device
 from data.tools.errors import UserError
-from data.images import ImageSet
+from data.images.folder import ImageSet
 from data.index import shard_fault
 from data.tools.locks import CacheLocks
 from data.manifest import Manifest, read_manifest

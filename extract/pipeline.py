@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from data.tools.errors import UserError
-from data.images import ImageSet
+from data.images.folder import ImageSet
 from data.manifest import Manifest
 from data.tools.progress import progress
 from data.shards import SHARD_IMAGES, ShardWriter

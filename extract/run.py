@@ -9,7 +9,7 @@ from pathlib import Path
 
 from data.tools.device import find_device
 from data.tools.errors import UserError
-from data.images import ImageSet, find_images
+from data.images.folder import ImageSet, find_images
 from data.tools.locks import CacheLocks
 from data.tools.parallel import run_tasks
 from data.tools.progress import progress

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data.cache import FeatureCache, write_cache
-from data.images import ImageRecord
+from data.images.folder import ImageRecord
 from data.protocols import PROTOCOLS
 
 CHANNELS = {"input": 3, "f1": 6, "f2": 5, "f3": 4, "f4": 4, "f5": 4}

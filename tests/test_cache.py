@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from data.cache import FeatureCache, write_cache
 from data.tools.errors import UserError
-from data.images import BadImage, ImageRecord
+from data.images.folder import BadImage, ImageRecord
 from data.tools.locks import CacheLocks
 
 CHANNELS = {"input": 3, "f1": 5, "f2": 2}

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, features
 from torchvision.transforms import Resize
 
-from data.decoding import MAX_BYTES, DecodingError, decode_image, read_image_file
+from data.images.decoding import MAX_BYTES, DecodingError, decode_image, read_image_file
 
 FUZZ = runpy.run_path(str(Path(__file__).parents[1] / "benchmarks/fuzz_images.py"))
 
@@ -212,7 +212,7 @@ def test_a_bomb_takes_no_memory(tmp_path: Path) -> None:
     code = f"""
 import resource, sys
 from pathlib import Path
-from data.decoding import DecodingError, decode_image
+from data.images.decoding import DecodingError, decode_image
 unit = 1024 if sys.platform == "linux" else 2**20
 def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // unit

@@ -14,8 +14,8 @@ from PIL import Image
 from torchvision.transforms import Resize
 
 from data.tools.errors import UserError
-from data.images import IMAGE_SETS, BadImage, ImageSet, find_images
-from data.samples import sample_image
+from data.images.folder import IMAGE_SETS, BadImage, ImageSet, find_images
+from data.images.samples import sample_image
 
 
 def picture(seed: int = 0) -> Image.Image:

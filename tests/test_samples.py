@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from data.samples import _fallen_leaves, sample_image
+from data.images.samples import _fallen_leaves, sample_image
 from data.tools.stream import Stream
 from data.targets import position_map
 

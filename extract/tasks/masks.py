@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
-from data.decoding import DecodingError, decode_image, read_image_file
+from data.images.decoding import DecodingError, decode_image, read_image_file
 from extract.tasks.metrics import VOID
 
 SALIENT = 128  # smallest grey that is salient: half, the custom for PASCAL-S's graded masks

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from joblib import Parallel, delayed
 
-from data.decoding import SUFFIXES, decode_image, read_image_file
+from data.images.decoding import SUFFIXES, decode_image, read_image_file
 from data.tools.errors import UserError
 from data.tools.progress import progress
 from extract.tasks.config import TaskConfig
