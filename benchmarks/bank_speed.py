@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from benchmarks.timing import VGG16, machine, median_seconds
-from data.cache import GRID
+from data.cache.reader import GRID
 from data.tools.device import find_device
 from data.protocols import PROTOCOLS
 from data.targets import position_map

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 from analysis.intervals import bootstrap_interval
-from data.cache import FeatureCache
+from data.cache.reader import FeatureCache
 from data.protocols import TrainingRecipe
 from probe import results
 from probe.heads import HeadSpec

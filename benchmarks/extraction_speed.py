@@ -32,7 +32,7 @@ from benchmarks.timing import machine
 from data.tools.device import find_device
 from data.images.folder import find_images
 from data.images.samples import sample_image
-from data.shards import SHARD_IMAGES, ShardWriter, shard_count
+from data.cache.shards import SHARD_IMAGES, ShardWriter, shard_count
 from extract.align import LevelExtractor
 from extract.batches import batch_rows, load_batches
 from extract.compute import LevelComputer

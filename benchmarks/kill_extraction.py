@@ -26,8 +26,8 @@ import torch
 from torch import nn
 
 from data.tools.files import PART
-from data.index import INDEX
-from data.integrity import find_damage
+from data.cache.index import INDEX
+from data.cache.verify import find_damage
 from extract.backbones import Backbone, wrap_module
 from extract.config import ExtractConfig
 from extract.run import extract_features

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from benchmarks.timing import machine
-from data.cache import FeatureCache
+from data.cache.reader import FeatureCache
 from data.protocols import IMAGE_SIZE
 from data.targets import PATTERNS, position_map
 from probe.batches import FeatureBatches, plain_windows

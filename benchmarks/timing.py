@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from data.cache import GRID, FeatureCache, write_cache
+from data.cache.reader import GRID, FeatureCache, write_cache
 from data.images.folder import ImageRecord
 from data.protocols import PROTOCOLS
 

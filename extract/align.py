@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from data.cache import GRID
+from data.cache.reader import GRID
 from data.tools.errors import UserError
 from data.protocols import IMAGE_SIZE, FeatureRecipe
 from extract.backbones import Backbone

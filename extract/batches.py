@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from data.images.folder import ImageSet
-from data.shards import shard_rows
+from data.cache.shards import shard_rows
 
 BATCHES_AHEAD = 4
 

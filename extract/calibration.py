@@ -11,7 +11,7 @@ from data.tools.errors import UserError
 from data.tools.files import part_path, publish, sha256_of
 from data.tools.hdf5 import open_hdf5
 from data.images.folder import ImageSet
-from data.manifest import CALIBRATION
+from data.cache.manifest import CALIBRATION
 from extract.backbones import Backbone, calibrate
 from extract.batches import load_batches
 

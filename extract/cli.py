@@ -30,7 +30,7 @@ def _list_backbones(_: bool) -> None:
 
 
 def _show_info(folder: Path) -> None:
-    from data.cache import FeatureCache
+    from data.cache.reader import FeatureCache
 
     cache = FeatureCache(folder)
     info = {
@@ -43,7 +43,7 @@ def _show_info(folder: Path) -> None:
 
 
 def _verify(folder: Path) -> None:
-    from data.integrity import find_damage, set_aside
+    from data.cache.verify import find_damage, set_aside
 
     damage = find_damage(folder)
     for item in damage:

@@ -9,7 +9,7 @@ from data.tools.command import setting
 from data.tools.errors import UserError
 from data.tools.parallel import BACKENDS
 from data.protocols import FEATURE_PROTOCOLS, IMAGE_SIZE, FeatureRecipe, find_protocol
-from data.shards import COMPRESSIONS
+from data.cache.shards import COMPRESSIONS
 
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 PADDINGS = ("zeros", "none", "reflect", "replicate", "circular")

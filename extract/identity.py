@@ -12,7 +12,7 @@ import torch
 import torchvision
 
 from data.images.folder import ImageSet
-from data.manifest import SCHEMA, Manifest, describe_images
+from data.cache.manifest import SCHEMA, Manifest, describe_images
 from extract.backbones import Backbone
 from extract.config import ExtractConfig
 

@@ -12,9 +12,9 @@ from typing import TypeVar
 
 from data.tools.errors import UserError
 from data.images.folder import ImageSet
-from data.manifest import Manifest
+from data.cache.manifest import Manifest
 from data.tools.progress import progress
-from data.shards import SHARD_IMAGES, ShardWriter
+from data.cache.shards import SHARD_IMAGES, ShardWriter
 from extract.batches import Batch, batch_rows, load_batches
 from extract.compute import HostLevels, LevelComputer
 

@@ -13,7 +13,7 @@ from data.images.folder import ImageSet, find_images
 from data.tools.locks import CacheLocks
 from data.tools.parallel import run_tasks
 from data.tools.progress import progress
-from data.shards import SHARD_IMAGES, compression_filters
+from data.cache.shards import SHARD_IMAGES, compression_filters
 from extract.align import LevelExtractor
 from extract.backbones import Backbone
 from extract.config import ExtractConfig

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
-from data.cache import LEVELS
+from data.cache.reader import LEVELS
 from data.tools.errors import UserError
 from extract.depths import Depths, LayersRun
 

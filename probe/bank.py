@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from data.cache import GRID
+from data.cache.reader import GRID
 from data.protocols import TrainingRecipe
 from probe.heads import HeadSpec, build_head, layer_widths
 from probe.loss import MapLoss, scored_target

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from data.cache import FeatureCache
+from data.cache.reader import FeatureCache
 from data.tools.errors import UserError
-from data.manifest import MANIFEST
+from data.cache.manifest import MANIFEST
 from data.protocols import Protocol, TrainingRecipe, exactly_solved, find_protocol, without_sigmoid
 from data.targets import PATTERNS
 from probe.config import ProbeConfig

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from data.cache import FeatureCache, write_cache
+from data.cache.reader import FeatureCache, write_cache
 from data.images.folder import ImageRecord
 from data.protocols import PROTOCOLS
 

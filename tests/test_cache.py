@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data.cache import FeatureCache, write_cache
+from data.cache.reader import FeatureCache, write_cache
 from data.tools.errors import UserError
 from data.images.folder import BadImage, ImageRecord
 from data.tools.locks import CacheLocks
@@ -171,7 +171,7 @@ def test_incomplete_caches_are_refused(tmp_path: Path, damage: str) -> None:
 
 def test_another_schema_version_is_refused(tmp_path: Path) -> None:
     from data.tools.files import sha256_of
-    from data.sums import read_sums, write_sums
+    from data.cache.sums import read_sums, write_sums
 
     write_cache(tmp_path, {}, RECORDS, FEATURES)
     with h5py.File(tmp_path / "cache.h5", "r+") as file:

@@ -11,7 +11,7 @@ import torch
 from caches import COUNTS, make_cache
 from torch.nn.functional import interpolate
 
-from data.cache import FeatureCache
+from data.cache.reader import FeatureCache
 from data.tools.errors import UserError
 from data.targets import position_map
 from probe import exact, shape

@@ -15,7 +15,7 @@ from torch.nn import functional
 from torchvision import models
 
 from benchmarks.fuzz_images import damaged_files
-from data.cache import FeatureCache
+from data.cache.reader import FeatureCache
 from data.tools.errors import UserError
 from extract.backbones import wrap_module
 from extract.cli import main

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from data.tools import parallel
-from data.cache import FeatureCache
+from data.cache.reader import FeatureCache
 from data.tools.errors import UserError
 from data.tools.parallel import run_tasks
 from extract.run import extract_features

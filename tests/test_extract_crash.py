@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from data.cache import FeatureCache
+from data.cache.reader import FeatureCache
 from data.tools.errors import UserError
 from extract.run import extract_features
 from tests.extraction import (
@@ -56,7 +56,7 @@ def test_a_failing_disk_leaves_nothing_half_written(
 def test_a_vanished_folder_is_an_error_of_one_line(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from data.shards import ShardWriter
+    from data.cache.shards import ShardWriter
 
     finish = ShardWriter.finish
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from data.tools.errors import UserError
 from data.tools.files import flush, forget_pages, part_path, publish, sha256_of
 from data.tools.hdf5 import open_hdf5
-from data.manifest import SCHEMA, Manifest
+from data.cache.manifest import SCHEMA, Manifest
 
 GRID = 28  # cells a side of every level
 SHARD_IMAGES = 64

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from data.tools.errors import UserError
 from data.tools.hdf5 import open_hdf5
 from data.images.folder import BadImage, ImageRecord
-from data.index import COMPRESSED, read_index, write_index
-from data.manifest import SCHEMA, Manifest, describe_images
-from data.shards import (
+from data.cache.index import COMPRESSED, read_index, write_index
+from data.cache.manifest import SCHEMA, Manifest, describe_images
+from data.cache.shards import (
     GRID,
     SHARD_IMAGES,
     ShardWriter,

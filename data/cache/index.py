@@ -16,9 +16,9 @@ from data.tools.errors import UserError
 from data.tools.files import part_path, publish, sha256_of
 from data.tools.hdf5 import open_hdf5
 from data.images.folder import BadImage, ImageRecord
-from data.manifest import CALIBRATION, MANIFEST, SCHEMA, Manifest, canonical_json
+from data.cache.manifest import CALIBRATION, MANIFEST, SCHEMA, Manifest, canonical_json
 from data.tools.progress import progress
-from data.shards import (
+from data.cache.shards import (
     CHECKSUMS,
     GRID,
     damaged_images,
@@ -27,7 +27,7 @@ from data.shards import (
     shard_name,
     shard_rows,
 )
-from data.sums import SUMS, read_sums, write_sums
+from data.cache.sums import SUMS, read_sums, write_sums
 
 INDEX = "cache.h5"
 COMPRESSED = -1  # instead of an offset: the level is in chunks, only HDF5 can read it
