@@ -19,8 +19,8 @@ from data.cache.reader import GRID
 from data.tools.device import find_device
 from data.protocols import PROTOCOLS
 from data.targets import position_map
-from extract.align import LevelExtractor
-from extract.backbones import load_backbone
+from extract.levels import LevelExtractor
+from extract.backbones.backbone import load_backbone
 from probe.bank import Bank, Entry
 from probe.heads import INPUT_LEVELS, PIXELS, HeadSpec, build_head, table_heads
 from probe.loss import MapLoss, scored_target

@@ -33,14 +33,14 @@ from data.tools.device import find_device
 from data.images.folder import find_images
 from data.images.samples import sample_image
 from data.cache.shards import SHARD_IMAGES, ShardWriter, shard_count
-from extract.align import LevelExtractor
-from extract.batches import batch_rows, load_batches
+from extract.levels import LevelExtractor
+from extract.loading import batch_rows, load_batches
 from extract.compute import LevelComputer
 from extract.config import ExtractConfig
 from extract.identity import describe_extraction
 from extract.job import Job, load_configured, resolve_workers
 from extract.precision import DTYPES, resolve_precision
-from extract.taps import run_taps
+from extract.backbones.taps import run_taps
 
 DISTINCT = 32  # different images; the files repeat them
 

@@ -28,7 +28,7 @@ from torch import nn
 from data.tools.files import PART
 from data.cache.index import INDEX
 from data.cache.verify import find_damage
-from extract.backbones import Backbone, wrap_module
+from extract.backbones.backbone import Backbone, wrap_module
 from extract.config import ExtractConfig
 from extract.run import extract_features
 

@@ -103,7 +103,7 @@ def interior(options: argparse.Namespace) -> None:
     """The scores of the pixels alone that even unpadded f3 covers: what is left is no margin."""
     import torch
 
-    from extract.tasks.checkpoint import read, restore
+    from extract.tasks.saving import read, restore
     from extract.tasks.metrics import SaliencyScores, SegmentationScores
     from extract.tasks.network import build_network
     from extract.tasks.pairs import test_pairs

@@ -12,8 +12,8 @@ from data.tools.files import part_path, publish, sha256_of
 from data.tools.hdf5 import open_hdf5
 from data.images.folder import ImageSet
 from data.cache.manifest import CALIBRATION
-from extract.backbones import Backbone, calibrate
-from extract.batches import load_batches
+from extract.backbones.backbone import Backbone, calibrate
+from extract.loading import load_batches
 
 IMAGES = 64  # the first training images, in order
 BATCH_SIZE = 16

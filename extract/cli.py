@@ -24,7 +24,7 @@ def _run(config: ExtractConfig) -> None:
 
 
 def _list_backbones(_: bool) -> None:
-    from extract.backbones import backbone_names
+    from extract.backbones.backbone import backbone_names
 
     print("\n".join(backbone_names()))
 

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from data.tools.errors import UserError
 from data.protocols import FeatureRecipe
-from extract.align import LevelExtractor
-from extract.backbones import Backbone
+from extract.levels import LevelExtractor
+from extract.backbones.backbone import Backbone
 from extract.precision import DTYPES
 
 _Levels = tuple[dict[str, Tensor], dict[str, Tensor]]  # features and conversion errors

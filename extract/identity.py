@@ -13,7 +13,7 @@ import torchvision
 
 from data.images.folder import ImageSet
 from data.cache.manifest import SCHEMA, Manifest, describe_images
-from extract.backbones import Backbone
+from extract.backbones.backbone import Backbone
 from extract.config import ExtractConfig
 
 # A complete cache is good whatever made it; only an unfinished one must go on alike.

@@ -17,7 +17,7 @@ from data.cache.index import shard_fault
 from data.tools.locks import CacheLocks
 from data.cache.manifest import Manifest, read_manifest
 from data.cache.shards import GRID, shard_count, shard_rows
-from extract.backbones import Backbone, load_backbone
+from extract.backbones.backbone import Backbone, load_backbone
 from extract.calibration import read_calibration, write_calibration
 from extract.compute import LevelComputer
 from extract.config import ExtractConfig

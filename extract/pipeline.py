@@ -15,7 +15,7 @@ from data.images.folder import ImageSet
 from data.cache.manifest import Manifest
 from data.tools.progress import progress
 from data.cache.shards import SHARD_IMAGES, ShardWriter
-from extract.batches import Batch, batch_rows, load_batches
+from extract.loading import Batch, batch_rows, load_batches
 from extract.compute import HostLevels, LevelComputer
 
 T = TypeVar("T")

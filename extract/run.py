@@ -14,8 +14,8 @@ from data.tools.locks import CacheLocks
 from data.tools.parallel import run_tasks
 from data.tools.progress import progress
 from data.cache.shards import SHARD_IMAGES, compression_filters
-from extract.align import LevelExtractor
-from extract.backbones import Backbone
+from extract.levels import LevelExtractor
+from extract.backbones.backbone import Backbone
 from extract.config import ExtractConfig
 from extract.folder import check_space, complete, delete_cache, settle
 from extract.identity import describe_extraction
@@ -34,7 +34,7 @@ def extract_features(config: ExtractConfig, backbone: Backbone | None = None) ->
 
     Args:
         config: what to extract.
-        backbone: a network of your own (`extract.backbones.wrap_module`), instead of the one
+        backbone: a network of your own (`extract.backbones.backbone.backbone.wrap_module`), instead of the one
             that `config` names.
 
     Raises `UserError` when something cannot be had, does not fit the disk, or differs from what

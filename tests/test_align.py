@@ -11,9 +11,9 @@ from torchvision.models import vgg16
 from data.tools.errors import UserError
 from data.protocols import PROTOCOLS
 from data.resample import bilinear_matrix
-from extract.align import LevelExtractor, align, crop_border
-from extract.backbones import load_backbone
-from extract.taps import as_map
+from extract.levels import LevelExtractor, align, crop_border
+from extract.backbones.backbone import load_backbone
+from extract.backbones.taps import as_map
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

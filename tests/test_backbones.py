@@ -13,12 +13,12 @@ from torchvision.models import regnet
 
 from data.tools.errors import UserError
 from data.protocols import PROTOCOLS
-from extract import backbones
-from extract.align import LevelExtractor
-from extract.backbones import Backbone, backbone_names, calibrate, load_backbone
-from extract.depths import Depths
-from extract.families import BACKBONES, BackboneRow
-from extract.weights import drop_heads
+from extract.backbones.backbone import backbone as backbones
+from extract.levels import LevelExtractor
+from extract.backbones.backbone import Backbone, backbone_names, calibrate, load_backbone
+from extract.backbones.depths import Depths
+from extract.backbones.table import BACKBONES, BackboneRow
+from extract.backbones.checkpoints import drop_heads
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -4,8 +4,8 @@ from test_taps import Odd
 from torch import nn
 from torchvision import models
 
-from extract.depths import Depths
-from extract.taps import check_taps
+from extract.backbones.depths import Depths
+from extract.backbones.taps import check_taps
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

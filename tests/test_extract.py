@@ -17,7 +17,7 @@ from torchvision import models
 from benchmarks.fuzz_images import damaged_files
 from data.cache.reader import FeatureCache
 from data.tools.errors import UserError
-from extract.backbones import wrap_module
+from extract.backbones.backbone import wrap_module
 from extract.cli import main
 from extract.run import extract_features
 from tests.extraction import (

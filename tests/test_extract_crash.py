@@ -136,7 +136,7 @@ def test_out_of_memory_halves_the_batch(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    from extract.align import LevelExtractor
+    from extract.levels import LevelExtractor
 
     plain = LevelExtractor.__call__
 

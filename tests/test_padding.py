@@ -8,8 +8,8 @@ from torchvision import models
 
 from data.tools.errors import UserError
 from data.protocols import PROTOCOLS
-from extract.align import LevelExtractor, align
-from extract.backbones import Backbone, load_backbone, wrap_module
+from extract.levels import LevelExtractor, align
+from extract.backbones.backbone import Backbone, load_backbone, wrap_module
 from extract.config import PADDINGS
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -5,8 +5,8 @@ from torch.nn import functional
 
 from data.tools.errors import UserError
 from data.protocols import PROTOCOLS, FeatureRecipe
-from extract.align import LevelExtractor
-from extract.backbones import wrap_module
+from extract.levels import LevelExtractor
+from extract.backbones.backbone import wrap_module
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torchvision import models
 
 from data.tools.errors import UserError
-from extract.backbones import Backbone, load_backbone
-from extract.weights import file_label, imagenet_weights, state_sha256
+from extract.backbones.backbone import Backbone, load_backbone
+from extract.backbones.checkpoints import file_label, imagenet_weights, state_sha256
 
 State = dict[str, Tensor]
 

@@ -7,10 +7,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from data.tools.errors import UserError
-from extract.backbones import Backbone, load_backbone
-from extract.families import find_row
-from extract.normalization import normalize
-from extract.taps import run_taps, zero_image
+from extract.backbones.backbone import Backbone, load_backbone
+from extract.backbones.table import find_row
+from extract.backbones.normalization import normalize
+from extract.backbones.taps import run_taps, zero_image
 from extract.tasks.config import TaskConfig
 from extract.tasks.placement import placement, placement_matrix
 

@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from data.tools.device import find_device, has_fast_bfloat16
 from data.tools.errors import UserError
 from data.tools.progress import progress
-from extract.tasks import checkpoint, results
-from extract.tasks.batches import Batches
+from extract.tasks import saving as checkpoint
+from extract.tasks import scores as results
+from extract.tasks.loader import Batches
 from extract.tasks.config import HELD_OUT, TaskConfig
 from extract.tasks.crops import crop_shifts, shift_slopes
 from extract.tasks.network import BACKBONE, build_network

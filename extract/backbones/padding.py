@@ -11,7 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from data.tools.errors import UserError
 from extract.config import PADDINGS
-from extract.taps import run_taps, zero_image
+from extract.backbones.taps import run_taps, zero_image
 
 
 def set_padding(

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from data.cache.reader import LEVELS
 from data.tools.errors import UserError
-from extract.depths import Depths, LayersRun
+from extract.backbones.depths import Depths, LayersRun
 
 MAX_TAPS = len(LEVELS) - 1  # all but `input`
 

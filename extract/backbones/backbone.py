@@ -14,13 +14,13 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from data.tools.errors import UserError
 from data.protocols import IMAGE_SIZE
-from extract.architectures import build
-from extract.depths import Depths
-from extract.families import BACKBONES
-from extract.normalization import normalize
-from extract.padding import set_padding
-from extract.taps import check_taps, run_taps
-from extract.weights import (
+from extract.backbones.architectures import build
+from extract.backbones.depths import Depths
+from extract.backbones.table import BACKBONES
+from extract.backbones.normalization import normalize
+from extract.backbones.padding import set_padding
+from extract.backbones.taps import check_taps, run_taps
+from extract.backbones.checkpoints import (
     file_label,
     load_weights,
     read_checkpoint,

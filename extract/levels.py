@@ -11,9 +11,9 @@ from torch.nn import functional
 from data.cache.reader import GRID
 from data.tools.errors import UserError
 from data.protocols import IMAGE_SIZE, FeatureRecipe
-from extract.backbones import Backbone
-from extract.normalization import normalize
-from extract.taps import as_map, run_taps, zero_image
+from extract.backbones.backbone import Backbone
+from extract.backbones.normalization import normalize
+from extract.backbones.taps import as_map, run_taps, zero_image
 
 
 def align(level: Tensor, alignment: str) -> Tensor:
