@@ -17,7 +17,8 @@ from pathlib import Path
 import pandas as pd
 
 from benchmarks.timing import machine
-from probe import batches, fit
+from probe import batches
+from probe.sgd import fit
 from probe.config import ProbeConfig
 from probe.train import train_probes
 

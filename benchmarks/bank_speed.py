@@ -21,8 +21,8 @@ from data.protocols import PROTOCOLS
 from data.targets import position_map
 from extract.levels import LevelExtractor
 from extract.backbones.backbone import load_backbone
-from probe.bank import Bank, Entry
-from probe.heads import INPUT_LEVELS, PIXELS, HeadSpec, build_head, table_heads
+from probe.sgd.bank import Bank, Entry
+from probe.heads.spec import INPUT_LEVELS, PIXELS, HeadSpec, build_head, table_heads
 from probe.loss import MapLoss, scored_target
 from probe.train import compute_dtype
 

@@ -23,7 +23,7 @@ from analysis.intervals import bootstrap_interval
 from data.cache.reader import FeatureCache
 from data.protocols import TrainingRecipe
 from probe import results
-from probe.heads import HeadSpec
+from probe.heads.spec import HeadSpec
 from probe.loss import scored_target
 from probe.train import load_head
 

@@ -20,8 +20,8 @@ from data.cache.reader import FeatureCache
 from data.protocols import IMAGE_SIZE
 from data.targets import PATTERNS, position_map
 from probe.batches import FeatureBatches, plain_windows
-from probe.gram import Columns, Gram
-from probe.ridge import STRENGTHS, Targets, equations
+from probe.exact.gram import Columns, Gram
+from probe.exact.ridge import STRENGTHS, Targets, equations
 
 PARTS = 8
 BATCH = 32

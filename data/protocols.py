@@ -44,7 +44,7 @@ class TrainingRecipe:
     heldout_share: float  # of the training images, kept from training to choose the rate;
     # 0: none, and the held-out loss is that of the test images, which decides nothing
     conditioned: bool  # heads learn in coordinates in which the channels they read are
-    # uncorrelated and of one size (probe/whitening.py), and one without sigmoid starts from the
+    # uncorrelated and of one size (probe/sgd/whitening.py), and one without sigmoid starts from the
     # mean and the spread of its target
     momentum: float  # of SGD
     weight_decay: float

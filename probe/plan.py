@@ -12,7 +12,7 @@ from data.cache.manifest import MANIFEST
 from data.protocols import Protocol, TrainingRecipe, exactly_solved, find_protocol, without_sigmoid
 from data.targets import PATTERNS
 from probe.config import ProbeConfig
-from probe.heads import INPUT_LEVELS, PIXELS, HeadSpec, grid_heads, table_heads
+from probe.heads.spec import INPUT_LEVELS, PIXELS, HeadSpec, grid_heads, table_heads
 
 KERNEL_SIZES, DEPTHS, PROBE_PADDINGS = (1, 3, 5, 7), (1, 2, 3), (0, 1, 2, 3)
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from data.tools.errors import UserError
 from data.tools.files import part_path, publish
-from probe.heads import HeadSpec
+from probe.heads.spec import HeadSpec
 
 SCHEMA = 2  # 2: the ridge of exact heads is relative to their level
 SCORES, IMAGE_SCORES, LOSSES = "scores.csv", "image_scores.csv", "losses.csv"

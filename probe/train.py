@@ -20,17 +20,17 @@ from data.tools.files import check_writable
 from data.tools.parallel import run_tasks
 from data.protocols import TrainingRecipe
 from probe import results
-from probe.bank import Bank, Entry
+from probe.sgd.bank import Bank, Entry
 from probe.batches import CELLS, FeatureBatches, resolve_preload
-from probe.checkpoint import Checkpoint
+from probe.sgd.checkpoint import Checkpoint
 from probe.collect import collect
 from probe.config import ProbeConfig
-from probe.estimate import estimate
-from probe.exact import solve_heads
-from probe.fit import fit, split_rows
-from probe.heads import HeadSpec, build_head
+from probe.sgd.estimate import estimate
+from probe.exact.solve import solve_heads
+from probe.sgd.fit import fit, split_rows
+from probe.heads.spec import HeadSpec, build_head
 from probe.plan import Run, plan_runs
-from probe.whitening import channel_covariance
+from probe.sgd.whitening import channel_covariance
 
 
 def train_probes(config: ProbeConfig) -> Path:

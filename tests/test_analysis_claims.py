@@ -13,7 +13,7 @@ from analysis.claims import CLAIMS, FAILS, HOLDS, NOT_MEASURED, compare_readings
 from analysis.cli import main
 from analysis.intervals import bootstrap_interval
 from analysis.results import read_results
-from probe.heads import HeadSpec
+from probe.heads.spec import HeadSpec
 
 
 def verdicts(folder: Path) -> dict[tuple[str, str], str]:

@@ -12,7 +12,7 @@ from analysis.depth import by_depth, depth_table
 from analysis.depth_figure import spc_by_depth
 from analysis.measured import measure
 from analysis.results import Results, read_results
-from probe.heads import HeadSpec
+from probe.heads.spec import HeadSpec
 
 SINGLE = [HeadSpec((f"f{i}",), 1, 1, 0, pattern) for i in (1, 2, 3) for pattern in ("H", "G")]
 VGG_DEPTHS = [2 / 13, 4 / 13, 7 / 13, 10 / 13, 1]

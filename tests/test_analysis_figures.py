@@ -22,7 +22,7 @@ from analysis.results import Results, read_results
 from analysis.style import line_look, save
 from data.tools.errors import UserError
 from data.targets import position_map
-from probe.heads import HeadSpec
+from probe.heads.spec import HeadSpec
 
 ALL = ("f1", "f2", "f3", "f4", "f5")
 HEAD = "G-f1+f2+f3+f4+f5-k3-d1-p0-s0"

@@ -19,7 +19,7 @@ from analysis.measured import measure
 from analysis.results import read_results
 from analysis.tables import compare, grids, select, study
 from data.tools.errors import UserError
-from probe.heads import HeadSpec
+from probe.heads.spec import HeadSpec
 
 ALL = ("f1", "f2", "f3", "f4", "f5")
 

@@ -12,9 +12,9 @@ from torch.nn import functional
 
 from data.protocols import PROTOCOLS, TrainingRecipe
 from data.targets import position_map
-from probe.bank import Bank, Entry, TapProduct
-from probe.heads import HeadSpec, build_head
-from probe.whitening import whitening
+from probe.sgd.bank import Bank, Entry, TapProduct
+from probe.heads.spec import HeadSpec, build_head
+from probe.sgd.whitening import whitening
 
 LEVELS = {"input": 3, "f1": 5, "f2": 4}
 ALL = ("f1", "f2")

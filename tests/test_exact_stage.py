@@ -14,7 +14,8 @@ from torch.nn.functional import interpolate
 from data.cache.reader import FeatureCache
 from data.tools.errors import UserError
 from data.targets import position_map
-from probe import exact, shape
+from probe.exact.solve import solve as exact
+from probe.exact.solve import shape
 from probe.config import ProbeConfig
 from probe.results import SCORE_COLUMNS, write_all_scores
 from probe.train import load_head, train_probes

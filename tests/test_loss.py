@@ -7,7 +7,7 @@ from torch.nn.functional import interpolate
 
 from data.protocols import PROTOCOLS
 from data.targets import PATTERNS, position_map
-from probe.convergence import convergence
+from probe.sgd.convergence import convergence
 from probe.loss import MapLoss, scored_target
 
 

@@ -16,10 +16,10 @@ from click.testing import CliRunner
 
 from data.tools.errors import UserError
 from data.targets import position_map
-from probe import fit as fit_module
+from probe.sgd import fit as fit_module
 from probe.cli import main
 from probe.config import ProbeConfig
-from probe.fit import split_rows
+from probe.sgd.fit import split_rows
 from probe.results import SCORE_COLUMNS, read_head
 from probe.train import load_head, train_probes
 

@@ -3,7 +3,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from probe.whitening import FLOOR, whitening
+from probe.sgd.whitening import FLOOR, whitening
 
 
 @settings(max_examples=25, deadline=None)

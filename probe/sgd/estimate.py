@@ -9,7 +9,7 @@ import time
 import torch
 
 from data.protocols import TrainingRecipe
-from probe.bank import Bank
+from probe.sgd.bank import Bank
 from probe.batches import CELLS, FLOAT16_BYTES, FeatureBatches
 
 DISK_BYTES_PER_SECOND = 1e9  # a warm page cache or a fast disk; slower disks take longer

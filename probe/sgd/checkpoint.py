@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from probe.bank import Bank
-from probe.heads import HeadSpec
+from probe.sgd.bank import Bank
+from probe.heads.spec import HeadSpec
 from probe.results import replace_file
 
 

@@ -20,9 +20,9 @@ from torch import Tensor, nn
 
 from data.cache.reader import GRID
 from data.protocols import TrainingRecipe
-from probe.heads import HeadSpec, build_head, layer_widths
+from probe.heads.spec import HeadSpec, build_head, layer_widths
 from probe.loss import MapLoss, scored_target
-from probe.whitening import whitening
+from probe.sgd.whitening import whitening
 
 
 @dataclass(frozen=True, order=True)
@@ -198,7 +198,7 @@ class Block(nn.Module):
             view[index].copy_(state[key])
 
     def head(self, index: int) -> nn.Sequential:
-        """One head as its plain module (`probe.heads.build_head`) of raw features, on the CPU."""
+        """One head as its plain module (`probe.heads.spec.spec.build_head`) of raw features, on the CPU."""
         head = build_head(self.entries[index].spec, self.channels, self.recipe)
         state = {key: view[index] for key, view in self._views().items()}
         if self.whitening is not None:

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from data.tools.errors import UserError
-from probe.gram import Columns, Gram, Sums
+from probe.exact.gram import Columns, Gram, Sums
 from probe.loss import reduced_targets
 
 # Relative to the mean variance of a level's columns (docs/methods.md says why not to each one's).
