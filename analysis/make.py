@@ -9,16 +9,16 @@ from pathlib import Path
 
 import pandas as pd
 
-from analysis.causes import has_trained, read_tasks, table_5, table_6
-from analysis.claims import claim_lines, compare_readings, decide
+from analysis.tables.causes import has_trained, read_tasks, table_5, table_6
+from analysis.tables.claims import claim_lines, compare_readings, decide
 from analysis.config import FIGURE_FORMATS, FORMATS, TABLES, TablesConfig
-from analysis.latex import document, latex
-from analysis.layouts import STUDY, TABLE_6, TASK_LAYOUTS
-from analysis.markdown import markdown
-from analysis.measured import measure
-from analysis.quality import comparison, quality_markdown, quality_tables
-from analysis.results import Results, read_results
-from analysis.tables import Grid, compare, grids, select, study
+from analysis.write.latex import document, latex
+from analysis.tables.layouts import STUDY, TABLE_6, TASK_LAYOUTS
+from analysis.write.markdown import markdown
+from analysis.read.measured import measure
+from analysis.tables.quality import comparison, quality_markdown, quality_tables
+from analysis.read.results import Results, read_results
+from analysis.tables.compare import Grid, compare, grids, select, study
 from data.tools.errors import UserError
 from data.tools.files import check_writable, write_text
 
@@ -104,8 +104,8 @@ def _only_claims(config: TablesConfig, results: Results) -> Path:
 
 def _only_comparison(config: TablesConfig, results: Results) -> Path:
     """`compare.md`, `compare.csv` and the figure, whatever the formats."""
-    from analysis.depth_figure import spc_by_depth
-    from analysis.style import save
+    from analysis.figures.depth import spc_by_depth
+    from analysis.figures.style import save
 
     measured = select(measure(results), config.backbone, config.levels)
     table = comparison(results, measured)
@@ -177,8 +177,8 @@ def _write_claims(out: Path, comparisons: pd.DataFrame, *, show: bool) -> Path:
 
 def _write_pictures(work: _Work, formats: tuple[str, ...]) -> Path:
     """Figures, and the report; matplotlib is imported only here."""
-    from analysis.catalogue import draw_all
-    from analysis.style import save
+    from analysis.figures.catalogue import draw_all
+    from analysis.figures.style import save
 
     out = work.config.out
     drawings = list(draw_all(work.results, work.measured))
@@ -189,7 +189,7 @@ def _write_pictures(work: _Work, formats: tuple[str, ...]) -> Path:
                 save(drawing.figure, out / "figures" / f"{drawing.name}.{kind}", kind)
     if "html" not in formats:
         return out
-    from analysis.report import Content, report
+    from analysis.write.report import Content, report
 
     comparisons = _comparisons(work.config, work.results, work.every)
     _write_claims(out, comparisons, show=False)

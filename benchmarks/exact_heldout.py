@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
-from analysis.intervals import bootstrap_interval
+from analysis.read.intervals import bootstrap_interval
 from data.cache.reader import FeatureCache
 from data.protocols import TrainingRecipe
 from probe import results

@@ -9,7 +9,7 @@ from results_builder import demo_results
 
 from analysis.config import TablesConfig
 from analysis.make import make_tables
-from analysis.published import position_tables, task_tables
+from analysis.read.published import position_tables, task_tables
 
 PUBLISHED = Path(__file__).parents[1] / "analysis" / "published"
 ARRANGED = ("1", "2a", "2b", "3", "4", "R2")

@@ -12,7 +12,7 @@ from results_builder import ResultsBuilder, demo_results
 
 from analysis.config import TablesConfig
 from analysis.make import make_tables
-from analysis.published import position_tables
+from analysis.read.published import position_tables
 from probe.heads.spec import HeadSpec
 
 ALL = ("f1", "f2", "f3", "f4", "f5")

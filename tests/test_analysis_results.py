@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from results_builder import ResultsBuilder, demo_results
 
-from analysis.results import read_results
+from analysis.read.results import read_results
 from data.tools.errors import UserError
 
 RUN = "vgg16-random-zeros"

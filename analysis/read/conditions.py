@@ -14,7 +14,7 @@ from typing import Any
 import pandas as pd
 
 from analysis.labels import model_label
-from analysis.results import Results
+from analysis.read.results import Results
 from data.protocols import IMAGE_SIZE
 
 PIXELS = "pixels"

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from analysis import cells
+from analysis.tables.compare import cells
 from analysis.labels import METRIC_NAMES
-from analysis.tables import Grid
+from analysis.tables.compare import Grid
 
 _SPECIAL = {
     "\\": r"\textbackslash{}",

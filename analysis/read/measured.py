@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.conditions import PIXELS, add_conditions
-from analysis.intervals import bootstrap_intervals
-from analysis.published import HEAD
-from analysis.results import STATUSES, Results
+from analysis.read.conditions import PIXELS, add_conditions
+from analysis.read.intervals import bootstrap_intervals
+from analysis.read.published import HEAD
+from analysis.read.results import STATUSES, Results
 
 METRICS = ("spc", "mae")
 BOUNDS = {"spc": (-1.0, 1.0), "mae": (0.0, np.inf)}

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from analysis.measured import ALL_LEVELS, METRICS
-from analysis.published import PAPER, REPRODUCTION
+from analysis.read.measured import ALL_LEVELS, METRICS
+from analysis.read.published import PAPER, REPRODUCTION
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from analysis import cells
+from analysis.tables.compare import cells
 from analysis.labels import METRIC_NAMES
-from analysis.tables import Grid
+from analysis.tables.compare import Grid
 
 
 def markdown(grid: Grid, *, intervals: bool = True) -> str:

@@ -28,7 +28,7 @@ _REMEDY = "restore the file, or remove the results folder and run train-probes a
 
 @dataclass(frozen=True)
 class Results:
-    """Everything in a results folder but the maps (see `analysis.maps`)."""
+    """Everything in a results folder but the maps (see `analysis.read.maps`)."""
 
     folder: Path
     scores: pd.DataFrame  # one row per head and image set: the columns of scores.csv

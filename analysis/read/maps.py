@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from analysis.results import Results
+from analysis.read.results import Results
 from data.tools.errors import UserError
 from data.tools.hdf5 import open_hdf5
 from data.resample import bilinear_matrix

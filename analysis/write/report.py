@@ -12,16 +12,16 @@ import jinja2
 import numpy as np
 import pandas as pd
 
-from analysis import cells
-from analysis.catalogue import Drawing
-from analysis.claims import VERDICTS, deciding_text
-from analysis.commands import extract_command, situation, train_command
-from analysis.conditions import PIXELS, image_label, weights_label
+from analysis.tables.compare import cells
+from analysis.figures.catalogue import Drawing
+from analysis.tables.claims import VERDICTS, deciding_text
+from analysis.tables.commands import extract_command, situation, train_command
+from analysis.read.conditions import PIXELS, image_label, weights_label
 from analysis.labels import METRIC_NAMES, model_label
-from analysis.quality import QualityTable, quality_lines, quality_tables
-from analysis.results import STATUSES, Results
-from analysis.style import save
-from analysis.tables import Grid
+from analysis.tables.quality import QualityTable, quality_lines, quality_tables
+from analysis.read.results import STATUSES, Results
+from analysis.figures.style import save
+from analysis.tables.compare import Grid
 
 _MEDIA = {"svg": "image/svg+xml", "png": "image/png"}
 _CONVERGED = "converged"
@@ -35,7 +35,7 @@ class Content:
     results: Results
     measured: pd.DataFrame
     grids: list[Grid]
-    claims: pd.DataFrame  # what `analysis.claims.decide` gives
+    claims: pd.DataFrame  # what `analysis.tables.compare.claims.decide` gives
     drawings: list[Drawing]
     command: str  # that made the report
 

@@ -8,11 +8,13 @@ from dataclasses import dataclass
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis import figures, map_figures
-from analysis.crop_figure import crops, has_crops
-from analysis.depth_figure import has_single_levels, spc_by_depth
-from analysis.learning_curve import learning_curve
-from analysis.results import Results
+from analysis.figures.scores import scores as figures
+
+from analysis.figures.scores import maps as map_figures
+from analysis.figures.crops import crops, has_crops
+from analysis.figures.depth import has_single_levels, spc_by_depth
+from analysis.figures.learning_curve import learning_curve
+from analysis.read.results import Results
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Figures of scores: readout depth and kernel size, levels of the backbone, distance to the border.
 
-Every function takes what `analysis.measured.measure` returns, or rows chosen from it, and returns
+Every function takes what `analysis.read.measured.measure` returns, or rows chosen from it, and returns
 a matplotlib `Figure`; only the command saves.
 """
 
@@ -13,12 +13,12 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.conditions import PIXELS
+from analysis.read.conditions import PIXELS
 from analysis.labels import model_label
-from analysis.maps import border_profile, first_head, read_maps
-from analysis.measured import ALL_LEVELS, TABLE_1_HEAD, in_table_order, table_1_heads
-from analysis.results import Results
-from analysis.style import (
+from analysis.read.maps import border_profile, first_head, read_maps
+from analysis.read.measured import ALL_LEVELS, TABLE_1_HEAD, in_table_order, table_1_heads
+from analysis.read.results import Results
+from analysis.figures.style import (
     PUBLISHED_LOOK,
     common_legend,
     draw_series,
@@ -26,7 +26,7 @@ from analysis.style import (
     line_panels,
     look,
 )
-from analysis.tables import published_scores
+from analysis.tables.compare import published_scores
 from data.targets import PATTERNS
 
 _PAPER_LINE = "paper, VGG16 (ImageNet weights)"

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis.figures import nothing
-from analysis.quality import READOUT, learning_curves
-from analysis.results import Results
-from analysis.style import common_legend, draw_series, line_panels, look
+from analysis.figures.scores import nothing
+from analysis.tables.quality import READOUT, learning_curves
+from analysis.read.results import Results
+from analysis.figures.style import common_legend, draw_series, line_panels, look
 from data.targets import PATTERNS
 
 

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.conditions import PIXELS
-from analysis.measured import in_table_order
-from analysis.results import Results
+from analysis.read.conditions import PIXELS
+from analysis.read.measured import in_table_order
+from analysis.read.results import Results
 from data.targets import PATTERNS
 
 SHAPE = ["kernel_size", "depth", "probe_padding"]  # of a readout

@@ -10,8 +10,8 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.conditions import PIXELS
-from analysis.results import IMAGE_SETS, Results
+from analysis.read.conditions import PIXELS
+from analysis.read.results import IMAGE_SETS, Results
 from data.protocols import IMAGE_SIZE, PROTOCOLS, protocol_options
 
 _SAMPLE_COUNT = 256  # embedded training images

@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.commands import Situation, fill_command, situation
+from analysis.tables.commands import Situation, fill_command, situation
 from analysis.labels import ROW_NAMES, cell_label, label_rows
-from analysis.layouts import EVERY_LAYOUT, LAYOUTS, STUDY, Layout
-from analysis.measured import ALL_LEVELS, METRICS, in_table_order, measure
-from analysis.published import HEAD, REPRODUCTION, position_tables
-from analysis.results import Results
+from analysis.tables.layouts import EVERY_LAYOUT, LAYOUTS, STUDY, Layout
+from analysis.read.measured import ALL_LEVELS, METRICS, in_table_order, measure
+from analysis.read.published import HEAD, REPRODUCTION, position_tables
+from analysis.read.results import Results
 from data.tools.errors import UserError
 from data.protocols import protocol_options
 from data.targets import PATTERNS
