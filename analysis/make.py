@@ -9,16 +9,16 @@ from pathlib import Path
 
 import pandas as pd
 
+from analysis.config import FIGURE_FORMATS, FORMATS, TABLES, TablesConfig
+from analysis.read.measured import measure
+from analysis.read.results import Results, read_results
 from analysis.tables.causes import has_trained, read_tasks, table_5, table_6
 from analysis.tables.claims import claim_lines, compare_readings, decide
-from analysis.config import FIGURE_FORMATS, FORMATS, TABLES, TablesConfig
-from analysis.write.latex import document, latex
-from analysis.tables.layouts import STUDY, TABLE_6, TASK_LAYOUTS
-from analysis.write.markdown import markdown
-from analysis.read.measured import measure
-from analysis.tables.quality import comparison, quality_markdown, quality_tables
-from analysis.read.results import Results, read_results
 from analysis.tables.compare import Grid, compare, grids, select, study
+from analysis.tables.layouts import STUDY, TABLE_6, TASK_LAYOUTS
+from analysis.tables.quality import comparison, quality_markdown, quality_tables
+from analysis.write.latex import document, latex
+from analysis.write.markdown import markdown
 from data.tools.errors import UserError
 from data.tools.files import check_writable, write_text
 

@@ -18,8 +18,8 @@ import pandas as pd
 
 from benchmarks.timing import machine
 from probe import batches
-from probe.sgd import fit
 from probe.config import ProbeConfig
+from probe.sgd import fit
 from probe.train import train_probes
 
 SMALL_WINDOW_IMAGES = 24

@@ -22,9 +22,9 @@ from torchvision.models.feature_extraction import create_feature_extractor
 
 from data.images.folder import find_images
 from data.protocols import PROTOCOLS
-from extract.levels import LevelExtractor
 from extract.backbones.backbone import Backbone, backbone_names, calibrate, load_backbone
 from extract.backbones.table import BACKBONES
+from extract.levels import LevelExtractor
 
 FEATURES = PROTOCOLS["paper"].features
 TOLERANCE = 1e-4

@@ -29,18 +29,18 @@ from torch import Tensor
 from torchvision import models
 
 from benchmarks.timing import machine
-from data.tools.device import find_device
+from data.cache.shards import SHARD_IMAGES, ShardWriter, shard_count
 from data.images.folder import find_images
 from data.images.samples import sample_image
-from data.cache.shards import SHARD_IMAGES, ShardWriter, shard_count
-from extract.levels import LevelExtractor
-from extract.loading import batch_rows, load_batches
+from data.tools.device import find_device
+from extract.backbones.taps import run_taps
 from extract.compute import LevelComputer
 from extract.config import ExtractConfig
 from extract.identity import describe_extraction
 from extract.job import Job, load_configured, resolve_workers
+from extract.levels import LevelExtractor
+from extract.loading import batch_rows, load_batches
 from extract.precision import DTYPES, resolve_precision
-from extract.backbones.taps import run_taps
 
 DISTINCT = 32  # different images; the files repeat them
 

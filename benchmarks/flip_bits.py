@@ -16,11 +16,11 @@ from pathlib import Path
 
 import numpy as np
 
-from data.cache.reader import FeatureCache, write_cache
-from data.tools.errors import UserError
-from data.images.folder import ImageRecord
 from data.cache.index import INDEX
+from data.cache.reader import FeatureCache, write_cache
 from data.cache.verify import cache_files, find_damage
+from data.images.folder import ImageRecord
+from data.tools.errors import UserError
 
 CHANNELS = {"input": 3, "f1": 4, "f2": 2}
 IMAGES = 70  # two shards

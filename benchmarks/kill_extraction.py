@@ -25,9 +25,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from data.tools.files import PART
 from data.cache.index import INDEX
 from data.cache.verify import find_damage
+from data.tools.files import PART
 from extract.backbones.backbone import Backbone, wrap_module
 from extract.config import ExtractConfig
 from extract.run import extract_features

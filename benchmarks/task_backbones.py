@@ -103,10 +103,10 @@ def interior(options: argparse.Namespace) -> None:
     """The scores of the pixels alone that even unpadded f3 covers: what is left is no margin."""
     import torch
 
-    from extract.tasks.saving import read, restore
     from extract.tasks.metrics import SaliencyScores, SegmentationScores
     from extract.tasks.network import build_network
     from extract.tasks.pairs import test_pairs
+    from extract.tasks.saving import read, restore
     from extract.tasks.trainer import to_maps
 
     covered = slice(20, 84)  # relu3_3 without padding lies from pixel 19.5 to 83.5 of 104

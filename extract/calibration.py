@@ -7,11 +7,11 @@ from typing import Any
 
 import torch
 
+from data.cache.manifest import CALIBRATION
+from data.images.folder import ImageSet
 from data.tools.errors import UserError
 from data.tools.files import part_path, publish, sha256_of
 from data.tools.hdf5 import open_hdf5
-from data.images.folder import ImageSet
-from data.cache.manifest import CALIBRATION
 from extract.backbones.backbone import Backbone, calibrate
 from extract.loading import load_batches
 

@@ -12,10 +12,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from data.tools.errors import UserError
 from data.protocols import FeatureRecipe
-from extract.levels import LevelExtractor
+from data.tools.errors import UserError
 from extract.backbones.backbone import Backbone
+from extract.levels import LevelExtractor
 from extract.precision import DTYPES
 
 _Levels = tuple[dict[str, Tensor], dict[str, Tensor]]  # features and conversion errors

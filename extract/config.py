@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from data.cache.shards import COMPRESSIONS
+from data.protocols import FEATURE_PROTOCOLS, IMAGE_SIZE, FeatureRecipe, find_protocol
 from data.tools.command import setting
 from data.tools.errors import UserError
 from data.tools.parallel import BACKENDS
-from data.protocols import FEATURE_PROTOCOLS, IMAGE_SIZE, FeatureRecipe, find_protocol
-from data.cache.shards import COMPRESSIONS
 
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 PADDINGS = ("zeros", "none", "reflect", "replicate", "circular")

@@ -6,12 +6,12 @@ import shutil
 import sys
 from collections.abc import Mapping, Sequence
 
-from data.cache.reader import FeatureCache
-from data.tools.errors import UserError
 from data.cache.index import INDEX, shard_fault, write_index
-from data.cache.verify import cache_files, remove_leftovers
-from data.tools.locks import CacheLocks
 from data.cache.manifest import MANIFEST, differences, read_manifest
+from data.cache.reader import FeatureCache
+from data.cache.verify import cache_files, remove_leftovers
+from data.tools.errors import UserError
+from data.tools.locks import CacheLocks
 from extract.identity import MATTER_WHILE_INCOMPLETE
 from extract.job import Job
 

@@ -11,8 +11,8 @@ import PIL
 import torch
 import torchvision
 
-from data.images.folder import ImageSet
 from data.cache.manifest import SCHEMA, Manifest, describe_images
+from data.images.folder import ImageSet
 from extract.backbones.backbone import Backbone
 from extract.config import ExtractConfig
 

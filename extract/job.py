@@ -10,13 +10,13 @@ from pathlib import Path
 
 import torch
 
-from data.tools.device import find_device
-from data.tools.errors import UserError
-from data.images.folder import ImageSet
 from data.cache.index import shard_fault
-from data.tools.locks import CacheLocks
 from data.cache.manifest import Manifest, read_manifest
 from data.cache.shards import GRID, shard_count, shard_rows
+from data.images.folder import ImageSet
+from data.tools.device import find_device
+from data.tools.errors import UserError
+from data.tools.locks import CacheLocks
 from extract.backbones.backbone import Backbone, load_backbone
 from extract.calibration import read_calibration, write_calibration
 from extract.compute import LevelComputer

@@ -9,8 +9,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from data.cache.reader import GRID
-from data.tools.errors import UserError
 from data.protocols import IMAGE_SIZE, FeatureRecipe
+from data.tools.errors import UserError
 from extract.backbones.backbone import Backbone
 from extract.backbones.normalization import normalize
 from extract.backbones.taps import as_map, run_taps, zero_image

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from data.images.folder import ImageSet
 from data.cache.shards import shard_rows
+from data.images.folder import ImageSet
 
 BATCHES_AHEAD = 4
 

@@ -10,13 +10,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from data.tools.errors import UserError
-from data.images.folder import ImageSet
 from data.cache.manifest import Manifest
-from data.tools.progress import progress
 from data.cache.shards import SHARD_IMAGES, ShardWriter
-from extract.loading import Batch, batch_rows, load_batches
+from data.images.folder import ImageSet
+from data.tools.errors import UserError
+from data.tools.progress import progress
 from extract.compute import HostLevels, LevelComputer
+from extract.loading import Batch, batch_rows, load_batches
 
 T = TypeVar("T")
 

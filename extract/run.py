@@ -7,19 +7,19 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from data.cache.shards import SHARD_IMAGES, compression_filters
+from data.images.folder import ImageSet, find_images
 from data.tools.device import find_device
 from data.tools.errors import UserError
-from data.images.folder import ImageSet, find_images
 from data.tools.locks import CacheLocks
 from data.tools.parallel import run_tasks
 from data.tools.progress import progress
-from data.cache.shards import SHARD_IMAGES, compression_filters
-from extract.levels import LevelExtractor
 from extract.backbones.backbone import Backbone
 from extract.config import ExtractConfig
 from extract.folder import check_space, complete, delete_cache, settle
 from extract.identity import describe_extraction
 from extract.job import Job, count_cores, load_configured, run_task
+from extract.levels import LevelExtractor
 from extract.pipeline import ShardReport
 from extract.precision import resolve_precision
 
@@ -34,8 +34,8 @@ def extract_features(config: ExtractConfig, backbone: Backbone | None = None) ->
 
     Args:
         config: what to extract.
-        backbone: a network of your own (`extract.backbones.backbone.backbone.wrap_module`), instead of the one
-            that `config` names.
+        backbone: a network of your own (`extract.backbones.backbone.wrap_module`), instead of
+            the one that `config` names.
 
     Raises `UserError` when something cannot be had, does not fit the disk, or differs from what
     the folder's cache was made from.

@@ -12,14 +12,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from probe.sgd.bank import Bank, Entry
 from probe.batches import FeatureBatches
-from probe.sgd.convergence import convergence
-from probe.sgd.fit import outputs_of
 from probe.heads.spec import HeadSpec
 from probe.plan import Run
 from probe.results import KEPT_PREDICTIONS, HeadResult
 from probe.scoring import MapScores, score_maps
+from probe.sgd.bank import Bank, Entry
+from probe.sgd.convergence import convergence
+from probe.sgd.fit import outputs_of
 
 SCORED = ("test", "black", "white", "noise")
 

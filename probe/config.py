@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from data.tools.command import setting
-from data.tools.parallel import BACKENDS
 from data.protocols import PROTOCOLS
 from data.targets import PATTERNS
+from data.tools.command import setting
+from data.tools.parallel import BACKENDS
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from data.cache.reader import FeatureCache
-from data.tools.errors import UserError
 from data.cache.manifest import MANIFEST
+from data.cache.reader import FeatureCache
 from data.protocols import Protocol, TrainingRecipe, exactly_solved, find_protocol, without_sigmoid
 from data.targets import PATTERNS
+from data.tools.errors import UserError
 from probe.config import ProbeConfig
 from probe.heads.spec import INPUT_LEVELS, PIXELS, HeadSpec, grid_heads, table_heads
 

@@ -14,22 +14,22 @@ import numpy as np
 import torch
 from torch import nn
 
+from data.protocols import TrainingRecipe
 from data.tools.device import find_device, has_fast_bfloat16
 from data.tools.errors import UserError
 from data.tools.files import check_writable
 from data.tools.parallel import run_tasks
-from data.protocols import TrainingRecipe
 from probe import results
-from probe.sgd.bank import Bank, Entry
 from probe.batches import CELLS, FeatureBatches, resolve_preload
-from probe.sgd.checkpoint import Checkpoint
 from probe.collect import collect
 from probe.config import ProbeConfig
-from probe.sgd.estimate import estimate
 from probe.exact.solve import solve_heads
-from probe.sgd.fit import fit, split_rows
 from probe.heads.spec import HeadSpec, build_head
 from probe.plan import Run, plan_runs
+from probe.sgd.bank import Bank, Entry
+from probe.sgd.checkpoint import Checkpoint
+from probe.sgd.estimate import estimate
+from probe.sgd.fit import fit, split_rows
 from probe.sgd.whitening import channel_covariance
 
 

@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torchvision.models import vgg16
 
-from data.tools.errors import UserError
 from data.protocols import PROTOCOLS
 from data.resample import bilinear_matrix
-from extract.levels import LevelExtractor, align, crop_border
+from data.tools.errors import UserError
 from extract.backbones.backbone import load_backbone
 from extract.backbones.taps import as_map
+from extract.levels import LevelExtractor, align, crop_border
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -8,14 +8,14 @@ import pytest
 from click.testing import CliRunner
 from results_builder import ResultsBuilder, demo_results
 
-from analysis.tables.causes import read_tasks, table_5, table_6
 from analysis.cli import main
 from analysis.figures.crops import crops
-from analysis.write.markdown import markdown
 from analysis.read.measured import measure
 from analysis.read.published import position_tables
 from analysis.read.results import read_results
+from analysis.tables.causes import read_tasks, table_5, table_6
 from analysis.tables.compare import grids
+from analysis.write.markdown import markdown
 from data.tools.errors import UserError
 
 RECIPE = {

@@ -9,10 +9,10 @@ import pytest
 from click.testing import CliRunner
 from results_builder import PIXELS, ResultsBuilder, demo_results, paper_like
 
-from analysis.tables.claims import CLAIMS, FAILS, HOLDS, NOT_MEASURED, compare_readings, decide
 from analysis.cli import main
 from analysis.read.intervals import bootstrap_interval
 from analysis.read.results import read_results
+from analysis.tables.claims import CLAIMS, FAILS, HOLDS, NOT_MEASURED, compare_readings, decide
 from probe.heads.spec import HeadSpec
 
 

@@ -8,10 +8,10 @@ from click.testing import CliRunner
 from results_builder import PIXELS, ResultsBuilder, demo_results
 
 from analysis.cli import main
-from analysis.tables.depth import by_depth, depth_table
 from analysis.figures.depth import spc_by_depth
 from analysis.read.measured import measure
 from analysis.read.results import Results, read_results
+from analysis.tables.depth import by_depth, depth_table
 from probe.heads.spec import HeadSpec
 
 SINGLE = [HeadSpec((f"f{i}",), 1, 1, 0, pattern) for i in (1, 2, 3) for pattern in ("H", "G")]

@@ -13,17 +13,16 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from results_builder import PIXELS, ResultsBuilder, demo_results
 
-from analysis.figures.scores import scores as figures
-
-from analysis.figures.scores import maps as map_figures
+from analysis.figures import maps as map_figures
+from analysis.figures import scores as figures
 from analysis.figures.catalogue import draw_all
+from analysis.figures.mosaic import ERROR_COLOURS, MAP_COLOURS
+from analysis.figures.style import line_look, save
 from analysis.read.maps import border_profile, read_maps
 from analysis.read.measured import measure
-from analysis.figures.mosaic import ERROR_COLOURS, MAP_COLOURS
 from analysis.read.results import Results, read_results
-from analysis.figures.style import line_look, save
-from data.tools.errors import UserError
 from data.targets import position_map
+from data.tools.errors import UserError
 from probe.heads.spec import HeadSpec
 
 ALL = ("f1", "f2", "f3", "f4", "f5")

@@ -11,13 +11,13 @@ import pytest
 from click.testing import CliRunner
 from results_builder import COUNTS, PIXELS, ResultsBuilder, demo_results
 
-from analysis.tables.compare import cells
 from analysis.cli import main
-from analysis.write.latex import escape
-from analysis.write.markdown import markdown
 from analysis.read.measured import measure
 from analysis.read.results import read_results
+from analysis.tables import cells
 from analysis.tables.compare import compare, grids, select, study
+from analysis.write.latex import escape
+from analysis.write.markdown import markdown
 from data.tools.errors import UserError
 from probe.heads.spec import HeadSpec
 

@@ -11,14 +11,14 @@ from torch.nn import functional
 from torchvision import models
 from torchvision.models import regnet
 
-from data.tools.errors import UserError
 from data.protocols import PROTOCOLS
-from extract.backbones.backbone import backbone as backbones
-from extract.levels import LevelExtractor
+from data.tools.errors import UserError
+from extract.backbones import backbone as backbones
 from extract.backbones.backbone import Backbone, backbone_names, calibrate, load_backbone
+from extract.backbones.checkpoints import drop_heads
 from extract.backbones.depths import Depths
 from extract.backbones.table import BACKBONES, BackboneRow
-from extract.backbones.checkpoints import drop_heads
+from extract.levels import LevelExtractor
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -319,7 +319,7 @@ def test_impossible_image_sizes_are_refused(name: str, size: int) -> None:
 
 def test_listing_backbones_needs_no_torch() -> None:
     code = (
-        "import sys; from extract.families import backbone_listing; "
+        "import sys; from extract.backbones.table import backbone_listing; "
         "print(backbone_listing()); assert 'torch' not in sys.modules"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

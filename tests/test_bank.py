@@ -12,8 +12,8 @@ from torch.nn import functional
 
 from data.protocols import PROTOCOLS, TrainingRecipe
 from data.targets import position_map
-from probe.sgd.bank import Bank, Entry, TapProduct
 from probe.heads.spec import HeadSpec, build_head
+from probe.sgd.bank import Bank, Entry, TapProduct
 from probe.sgd.whitening import whitening
 
 LEVELS = {"input": 3, "f1": 5, "f2": 4}

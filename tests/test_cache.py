@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data.cache.reader import FeatureCache, write_cache
-from data.tools.errors import UserError
 from data.images.folder import BadImage, ImageRecord
+from data.tools.errors import UserError
 from data.tools.locks import CacheLocks
 
 CHANNELS = {"input": 3, "f1": 5, "f2": 2}
@@ -170,8 +170,8 @@ def test_incomplete_caches_are_refused(tmp_path: Path, damage: str) -> None:
 
 
 def test_another_schema_version_is_refused(tmp_path: Path) -> None:
-    from data.tools.files import sha256_of
     from data.cache.sums import read_sums, write_sums
+    from data.tools.files import sha256_of
 
     write_cache(tmp_path, {}, RECORDS, FEATURES)
     with h5py.File(tmp_path / "cache.h5", "r+") as file:

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from benchmarks.flip_bits import CHANNELS, flip_bits, flipped, make_cache
-from data.cache.reader import FeatureCache
-from data.tools.errors import UserError
 from data.cache.index import read_index
+from data.cache.reader import FeatureCache
 from data.cache.verify import find_damage, set_aside
+from data.tools.errors import UserError
 
 IMAGE_BYTES = {level: channels * 28 * 28 * 2 for level, channels in CHANNELS.items()}
 

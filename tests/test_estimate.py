@@ -5,10 +5,10 @@ import torch
 from caches import CHANNELS, make_cache
 
 from data.protocols import PROTOCOLS
-from probe.sgd.bank import Bank, Entry
 from probe.batches import FeatureBatches
-from probe.sgd.estimate import clock, estimate, scaled
 from probe.heads.spec import HeadSpec
+from probe.sgd.bank import Bank, Entry
+from probe.sgd.estimate import clock, estimate, scaled
 
 
 def test_line_counts_what_will_be_done_and_changes_nothing(tmp_path):

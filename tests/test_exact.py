@@ -10,12 +10,12 @@ from torch.nn import functional
 
 from data.protocols import PROTOCOLS, exactly_solved, protocol_options, without_sigmoid
 from data.targets import PATTERNS
-from probe.sgd.bank import Entry
-from probe.exact.solve import nested
-from probe.sgd.fit import Split
 from probe.exact.gram import TILE, Columns, Gram, gram_bytes
-from probe.heads.spec import HeadSpec
 from probe.exact.ridge import STRENGTHS, Readouts, Targets, choose_ridge, equations, solve
+from probe.exact.solve import nested
+from probe.heads.spec import HeadSpec
+from probe.sgd.bank import Entry
+from probe.sgd.fit import Split
 
 CPU = torch.device("cpu")
 PAPER = exactly_solved(PROTOCOLS["paper"]).training

@@ -12,11 +12,11 @@ from caches import COUNTS, make_cache
 from torch.nn.functional import interpolate
 
 from data.cache.reader import FeatureCache
-from data.tools.errors import UserError
 from data.targets import position_map
-from probe.exact.solve import solve as exact
-from probe.exact.solve import shape
+from data.tools.errors import UserError
 from probe.config import ProbeConfig
+from probe.exact import shape
+from probe.exact import solve as exact
 from probe.results import SCORE_COLUMNS, write_all_scores
 from probe.train import load_head, train_probes
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from data.tools import parallel
 from data.cache.reader import FeatureCache
+from data.tools import parallel
 from data.tools.errors import UserError
 from data.tools.parallel import run_tasks
 from extract.run import extract_features

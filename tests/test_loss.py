@@ -7,8 +7,8 @@ from torch.nn.functional import interpolate
 
 from data.protocols import PROTOCOLS
 from data.targets import PATTERNS, position_map
-from probe.sgd.convergence import convergence
 from probe.loss import MapLoss, scored_target
+from probe.sgd.convergence import convergence
 
 
 @pytest.mark.parametrize("size", [1, 10, 22, 26, 28, 30])

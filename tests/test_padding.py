@@ -6,11 +6,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torchvision import models
 
-from data.tools.errors import UserError
 from data.protocols import PROTOCOLS
-from extract.levels import LevelExtractor, align
+from data.tools.errors import UserError
 from extract.backbones.backbone import Backbone, load_backbone, wrap_module
 from extract.config import PADDINGS
+from extract.levels import LevelExtractor, align
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -3,10 +3,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from data.tools.errors import UserError
 from data.protocols import PROTOCOLS, FeatureRecipe
-from extract.levels import LevelExtractor
+from data.tools.errors import UserError
 from extract.backbones.backbone import wrap_module
+from extract.levels import LevelExtractor
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

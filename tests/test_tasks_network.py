@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from data.tools.errors import UserError
 from data.resample import bilinear_matrix
+from data.tools.errors import UserError
 from extract.tasks.config import PADDINGS, TaskConfig
 from extract.tasks.network import TaskNetwork, build_network
 from extract.tasks.placement import placement, placement_matrix

@@ -17,15 +17,15 @@ from task_folders import half_mask, write_pairs
 
 from data.tools.errors import UserError
 from extract.backbones.backbone import load_backbone
+from extract.backbones.checkpoints import file_label
 from extract.tasks import train as train_module
-from extract.tasks.saving import last_path
 from extract.tasks.cli import main
 from extract.tasks.config import TaskConfig
 from extract.tasks.crops import centroid, crop, shift_slopes
+from extract.tasks.saving import last_path
 from extract.tasks.scores import TASK_COLUMNS, write_scores
 from extract.tasks.train import split, train_backbone
 from extract.tasks.trainer import learning_rate, task_loss, to_maps
-from extract.backbones.checkpoints import file_label
 
 QUICK = {
     "levels": "f2",

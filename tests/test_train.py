@@ -14,13 +14,13 @@ import torch
 from caches import make_cache
 from click.testing import CliRunner
 
-from data.tools.errors import UserError
 from data.targets import position_map
-from probe.sgd import fit as fit_module
+from data.tools.errors import UserError
 from probe.cli import main
 from probe.config import ProbeConfig
-from probe.sgd.fit import split_rows
 from probe.results import SCORE_COLUMNS, read_head
+from probe.sgd import fit as fit_module
+from probe.sgd.fit import split_rows
 from probe.train import load_head, train_probes
 
 COMMAND = "from probe.cli import main; main()"

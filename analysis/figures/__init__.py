@@ -1,1 +1,1 @@
-"""Figures"""
+"""Figures; each function returns a matplotlib Figure and saves nothing."""

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis.figures.scores import scores as figures
-
-from analysis.figures.scores import maps as map_figures
+from analysis.figures import maps as map_figures
+from analysis.figures import scores as figures
 from analysis.figures.crops import crops, has_crops
 from analysis.figures.depth import has_single_levels, spc_by_depth
 from analysis.figures.learning_curve import learning_curve

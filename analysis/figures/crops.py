@@ -9,12 +9,12 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from analysis.figures.mosaic import MAP_COLOURS, Mosaic
+from analysis.figures.scores import nothing
+from analysis.figures.style import look
+from analysis.labels import cell_label
 from analysis.tables.causes import read_tasks
 from analysis.tables.cells import number
-from analysis.figures.scores import nothing
-from analysis.labels import cell_label
-from analysis.figures.mosaic import MAP_COLOURS, Mosaic
-from analysis.figures.style import look
 
 _IMAGES = 2  # shown of each run
 _SLOPE = "crop_slope_x"

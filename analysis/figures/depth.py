@@ -5,11 +5,11 @@ from __future__ import annotations
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis.read.conditions import PIXELS
-from analysis.tables.depth import by_depth
 from analysis.figures.scores import nothing
-from analysis.read.results import Results
 from analysis.figures.style import SOFT, common_legend, draw_series, line_look, line_panels, look
+from analysis.read.conditions import PIXELS
+from analysis.read.results import Results
+from analysis.tables.depth import by_depth
 from data.targets import PATTERNS
 
 

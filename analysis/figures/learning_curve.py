@@ -6,9 +6,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from analysis.figures.scores import nothing
-from analysis.tables.quality import READOUT, learning_curves
-from analysis.read.results import Results
 from analysis.figures.style import common_legend, draw_series, line_panels, look
+from analysis.read.results import Results
+from analysis.tables.quality import READOUT, learning_curves
 from data.targets import PATTERNS
 
 

@@ -13,14 +13,14 @@ import pandas as pd
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from analysis.tables.cells import number
+from analysis.figures.mosaic import ERROR_COLOURS, MAP_COLOURS, Mosaic
 from analysis.figures.scores import nothing
+from analysis.figures.style import look
 from analysis.labels import row_model_label
 from analysis.read.maps import HeadMaps, first_head, read_maps
 from analysis.read.measured import ALL_LEVELS, in_table_order, table_1_heads
-from analysis.figures.mosaic import ERROR_COLOURS, MAP_COLOURS, Mosaic
 from analysis.read.results import IMAGE_SETS, Results
-from analysis.figures.style import look
+from analysis.tables.cells import number
 from data.targets import PATTERNS, position_map
 
 _ENDS = ("lowest", "highest")  # targets differ in range, their ends do not

@@ -36,7 +36,7 @@ class Mosaic:
     notes: Sequence[str] = ()  # at the right end of each row
 
     def draw(self) -> Figure:
-        """The figure; call it under `analysis.figures.scores.style.look`."""
+        """The figure; call it under `analysis.figures.style.look`."""
         below = _LINE * 2 + 0.04 if self.captions else 0.0
         left = 0.12 + _CHARACTER * max(len(line) for row in self.rows for line in row.split("\n"))
         right = 0.85 * _CHARACTER * max((len(note) for note in self.notes), default=0)

@@ -1,7 +1,7 @@
 """Figures of scores: readout depth and kernel size, levels of the backbone, distance to the border.
 
-Every function takes what `analysis.read.measured.measure` returns, or rows chosen from it, and returns
-a matplotlib `Figure`; only the command saves.
+Every function takes what `analysis.read.measured.measure` returns, or rows chosen from it, and
+returns a matplotlib `Figure`; only the command saves.
 """
 
 from __future__ import annotations
@@ -13,11 +13,6 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.read.conditions import PIXELS
-from analysis.labels import model_label
-from analysis.read.maps import border_profile, first_head, read_maps
-from analysis.read.measured import ALL_LEVELS, TABLE_1_HEAD, in_table_order, table_1_heads
-from analysis.read.results import Results
 from analysis.figures.style import (
     PUBLISHED_LOOK,
     common_legend,
@@ -26,6 +21,11 @@ from analysis.figures.style import (
     line_panels,
     look,
 )
+from analysis.labels import model_label
+from analysis.read.conditions import PIXELS
+from analysis.read.maps import border_profile, first_head, read_maps
+from analysis.read.measured import ALL_LEVELS, TABLE_1_HEAD, in_table_order, table_1_heads
+from analysis.read.results import Results
 from analysis.tables.compare import published_scores
 from data.targets import PATTERNS
 

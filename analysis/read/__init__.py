@@ -1,1 +1,1 @@
-"""Read"""
+"""Results and published numbers, read and joined."""

@@ -10,10 +10,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from analysis.read.results import Results
-from data.tools.errors import UserError
-from data.tools.hdf5 import open_hdf5
 from data.resample import bilinear_matrix
 from data.targets import MAP_SIZE
+from data.tools.errors import UserError
+from data.tools.hdf5 import open_hdf5
 from probe.results import HEADS
 
 

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from data.tools.errors import UserError
 from data.targets import PATTERNS
+from data.tools.errors import UserError
 from probe.results import CURVE, IMAGE_SCORES, LOSSES, RUN, SCHEMA, SCORES
 
 IMAGE_SETS = ("test", "black", "white", "noise")

@@ -1,1 +1,1 @@
-"""Tables"""
+"""The tables, what they say, and which claims hold."""

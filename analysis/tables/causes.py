@@ -13,11 +13,11 @@ import numpy as np
 import pandas as pd
 
 from analysis.read.intervals import bootstrap_intervals
-from analysis.tables.layouts import TABLE_6, TASK_LAYOUTS, Layout
 from analysis.read.measured import BOUNDS, METRICS, image_values
 from analysis.read.published import HEAD, task_tables
 from analysis.read.results import STATUSES, Results
 from analysis.tables.compare import published_scores
+from analysis.tables.layouts import TABLE_6, TASK_LAYOUTS, Layout
 from data.tools.errors import UserError
 
 TASKS = "tasks.csv"
@@ -79,7 +79,7 @@ def table_6(results: Results, measured: pd.DataFrame) -> pd.DataFrame:
 
     Backbones trained from several seeds ("saliency", "saliency-seed1", ...) are one row: means
     over backbones, intervals over images of that mean, standard deviations over the backbones.
-    The columns are those of `analysis.tables.compare.compare.compare`.
+    The columns are those of `analysis.tables.compare.compare`.
     """
     rows = _table_6_heads(measured)
     values = image_values(results)

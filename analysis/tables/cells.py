@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from analysis.tables.layouts import Layout
 from analysis.read.published import REPRODUCTION
+from analysis.tables.layouts import Layout
 
 MISSING, UNDEFINED, NOTHING = "missing", "undefined", "–"
 # Names of the lines of a row.

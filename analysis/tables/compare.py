@@ -14,15 +14,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.tables.commands import Situation, fill_command, situation
 from analysis.labels import ROW_NAMES, cell_label, label_rows
-from analysis.tables.layouts import EVERY_LAYOUT, LAYOUTS, STUDY, Layout
 from analysis.read.measured import ALL_LEVELS, METRICS, in_table_order, measure
 from analysis.read.published import HEAD, REPRODUCTION, position_tables
 from analysis.read.results import Results
-from data.tools.errors import UserError
+from analysis.tables.commands import Situation, fill_command, situation
+from analysis.tables.layouts import EVERY_LAYOUT, LAYOUTS, STUDY, Layout
 from data.protocols import protocol_options
 from data.targets import PATTERNS
+from data.tools.errors import UserError
 
 NOTHING_MEASURED = "nothing measured"
 _EVERY_LEVEL = ("input", "f1+f2+f3+f4+f5")  # of a published head

@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 
 import pandas as pd
 
+from analysis.read.results import Results
 from analysis.tables.depth import by_depth, depth_table
 from analysis.write.markdown import aligned, plain
-from analysis.read.results import Results
 
 READOUT = ["run", "pattern", "levels", "kernel_size", "depth", "probe_padding"]
 _MEANS = ["spc", "r2", "control_spc", "selectivity", "optimum_gap", "heldout_loss"]

@@ -1,1 +1,1 @@
-"""Write"""
+"""Tables and figures as Markdown, LaTeX and a report."""

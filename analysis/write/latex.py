@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from analysis.tables.compare import cells
 from analysis.labels import METRIC_NAMES
+from analysis.tables import cells
 from analysis.tables.compare import Grid
 
 _SPECIAL = {

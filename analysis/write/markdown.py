@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from analysis.tables.compare import cells
 from analysis.labels import METRIC_NAMES
+from analysis.tables import cells
 from analysis.tables.compare import Grid
 
 

@@ -12,16 +12,16 @@ import jinja2
 import numpy as np
 import pandas as pd
 
-from analysis.tables.compare import cells
 from analysis.figures.catalogue import Drawing
+from analysis.figures.style import save
+from analysis.labels import METRIC_NAMES, model_label
+from analysis.read.conditions import PIXELS, image_label, weights_label
+from analysis.read.results import STATUSES, Results
+from analysis.tables import cells
 from analysis.tables.claims import VERDICTS, deciding_text
 from analysis.tables.commands import extract_command, situation, train_command
-from analysis.read.conditions import PIXELS, image_label, weights_label
-from analysis.labels import METRIC_NAMES, model_label
-from analysis.tables.quality import QualityTable, quality_lines, quality_tables
-from analysis.read.results import STATUSES, Results
-from analysis.figures.style import save
 from analysis.tables.compare import Grid
+from analysis.tables.quality import QualityTable, quality_lines, quality_tables
 
 _MEDIA = {"svg": "image/svg+xml", "png": "image/png"}
 _CONVERGED = "converged"
@@ -35,7 +35,7 @@ class Content:
     results: Results
     measured: pd.DataFrame
     grids: list[Grid]
-    claims: pd.DataFrame  # what `analysis.tables.compare.claims.decide` gives
+    claims: pd.DataFrame  # what `analysis.tables.claims.decide` gives
     drawings: list[Drawing]
     command: str  # that made the report
 

@@ -12,12 +12,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from data.tools.errors import UserError
-from data.tools.files import part_path, publish, sha256_of
-from data.tools.hdf5 import open_hdf5
-from data.images.folder import BadImage, ImageRecord
 from data.cache.manifest import CALIBRATION, MANIFEST, SCHEMA, Manifest, canonical_json
-from data.tools.progress import progress
 from data.cache.shards import (
     CHECKSUMS,
     GRID,
@@ -28,6 +23,11 @@ from data.cache.shards import (
     shard_rows,
 )
 from data.cache.sums import SUMS, read_sums, write_sums
+from data.images.folder import BadImage, ImageRecord
+from data.tools.errors import UserError
+from data.tools.files import part_path, publish, sha256_of
+from data.tools.hdf5 import open_hdf5
+from data.tools.progress import progress
 
 INDEX = "cache.h5"
 COMPRESSED = -1  # instead of an offset: the level is in chunks, only HDF5 can read it

@@ -10,9 +10,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from data.images.folder import BadImage, ImageRecord
 from data.tools.errors import UserError
 from data.tools.files import write_text
-from data.images.folder import BadImage, ImageRecord
 
 SCHEMA = 2
 MANIFEST = "manifest.json"

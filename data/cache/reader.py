@@ -14,9 +14,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from data.tools.errors import UserError
-from data.tools.hdf5 import open_hdf5
-from data.images.folder import BadImage, ImageRecord
 from data.cache.index import COMPRESSED, read_index, write_index
 from data.cache.manifest import SCHEMA, Manifest, describe_images
 from data.cache.shards import (
@@ -27,6 +24,9 @@ from data.cache.shards import (
     shard_name,
     shard_rows,
 )
+from data.images.folder import BadImage, ImageRecord
+from data.tools.errors import UserError
+from data.tools.hdf5 import open_hdf5
 
 LEVELS = ("input", "f1", "f2", "f3", "f4", "f5")
 

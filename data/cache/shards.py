@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from data.cache.manifest import SCHEMA, Manifest
 from data.tools.errors import UserError
 from data.tools.files import flush, forget_pages, part_path, publish, sha256_of
 from data.tools.hdf5 import open_hdf5
-from data.cache.manifest import SCHEMA, Manifest
 
 GRID = 28  # cells a side of every level
 SHARD_IMAGES = 64

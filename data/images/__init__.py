@@ -1,1 +1,1 @@
-"""Images"""
+"""Where images come from: folders, the embedded samples, synthetic ones."""

@@ -14,11 +14,11 @@ from joblib import Parallel, delayed
 from numpy.typing import NDArray
 
 from data.images.decoding import SUFFIXES, DecodingError, decode_image, read_image_file
-from data.tools.errors import UserError
-from data.tools.progress import progress
-from data.protocols import IMAGE_SIZE
 from data.images.samples import TEST_SAMPLES, TRAIN_SAMPLES, sample_image
 from data.images.synthetic import NOISE_IMAGES, black_image, noise_image, white_image
+from data.protocols import IMAGE_SIZE
+from data.tools.errors import UserError
+from data.tools.progress import progress
 
 T = TypeVar("T")
 

@@ -1,1 +1,1 @@
-"""Tools"""
+"""Helpers that every stage shares and that know nothing of features."""

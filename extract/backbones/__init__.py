@@ -1,1 +1,1 @@
-"""Backbones"""
+"""The frozen networks: where they come from, their taps, their padding, their weights."""

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from torchvision import models
 
 from data.tools.errors import UserError
+from extract.backbones.checkpoints import drop_heads, imagenet_weights
 from extract.backbones.table import TIMM_PREFIX, find_row
 from extract.backbones.taps import MAX_TAPS
-from extract.backbones.checkpoints import drop_heads, imagenet_weights
 
 TAP_RECIPES = ("paper", "released", "reproduction")
 

@@ -12,20 +12,20 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from data.tools.errors import UserError
 from data.protocols import IMAGE_SIZE
+from data.tools.errors import UserError
 from extract.backbones.architectures import build
-from extract.backbones.depths import Depths
-from extract.backbones.table import BACKBONES
-from extract.backbones.normalization import normalize
-from extract.backbones.padding import set_padding
-from extract.backbones.taps import check_taps, run_taps
 from extract.backbones.checkpoints import (
     file_label,
     load_weights,
     read_checkpoint,
     state_sha256,
 )
+from extract.backbones.depths import Depths
+from extract.backbones.normalization import normalize
+from extract.backbones.padding import set_padding
+from extract.backbones.table import BACKBONES
+from extract.backbones.taps import check_taps, run_taps
 
 
 @dataclass

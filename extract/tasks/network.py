@@ -8,8 +8,8 @@ from torch.nn import functional
 
 from data.tools.errors import UserError
 from extract.backbones.backbone import Backbone, load_backbone
-from extract.backbones.table import find_row
 from extract.backbones.normalization import normalize
+from extract.backbones.table import find_row
 from extract.backbones.taps import run_taps, zero_image
 from extract.tasks.config import TaskConfig
 from extract.tasks.placement import placement, placement_matrix

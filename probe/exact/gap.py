@@ -14,12 +14,12 @@ from torch import Tensor
 
 from data.protocols import TrainingRecipe
 from probe import results
-from probe.sgd.bank import Entry
-from probe.sgd.fit import Split, split_rows
 from probe.exact.gram import Gram, Sums
+from probe.exact.ridge import Equations, Readouts, Targets, equations
 from probe.heads.spec import HeadSpec
 from probe.plan import Run
-from probe.exact.ridge import Equations, Readouts, Targets, equations
+from probe.sgd.bank import Entry
+from probe.sgd.fit import Split, split_rows
 
 OPTIMUM_RIDGE = 1e-10  # so weak that it raises the loss by less than a ten-thousandth
 BATCH_NORM_EPSILON = 1e-5  # torch's default, which every head has

@@ -9,11 +9,11 @@ import torch
 
 from data.tools.errors import UserError
 from probe.batches import free_memory
-from probe.sgd.estimate import clock, flops_per_second, scaled
 from probe.exact.gram import gram_bytes, gram_flops
+from probe.exact.ridge import STRENGTHS
 from probe.heads.spec import HeadSpec
 from probe.plan import Run
-from probe.exact.ridge import STRENGTHS
+from probe.sgd.estimate import clock, flops_per_second, scaled
 
 
 @dataclass(frozen=True)

@@ -16,19 +16,19 @@ from torch import Tensor
 from data.tools.errors import UserError
 from data.tools.progress import progress
 from probe import results
-from probe.sgd.bank import Bank, Entry
 from probe.batches import FeatureBatches, plain_windows
 from probe.collect import collect, mean_defined
 from probe.config import ProbeConfig
-from probe.sgd.convergence import CONVERGED
-from probe.sgd.fit import Split, mean_losses, outputs_of, split_rows
 from probe.exact.gap import heads_without_gap, optimum_gaps
 from probe.exact.gram import Columns, Gram
+from probe.exact.ridge import Targets, solve
+from probe.exact.shape import Shape, find_shapes
 from probe.heads.spec import HeadSpec, build_head
 from probe.plan import Run
-from probe.exact.ridge import Targets, solve
 from probe.scoring import score_maps
-from probe.exact.shape import Shape, find_shapes
+from probe.sgd.bank import Bank, Entry
+from probe.sgd.convergence import CONVERGED
+from probe.sgd.fit import Split, mean_losses, outputs_of, split_rows
 
 BATCH = 32  # images read at once
 HELDOUT = 8  # every so many training images one is held out to choose the ridge; all then solve

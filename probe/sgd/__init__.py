@@ -1,1 +1,1 @@
-"""Sgd"""
+"""Many heads trained together by gradient descent: the bank."""

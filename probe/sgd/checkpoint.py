@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from probe.sgd.bank import Bank
 from probe.heads.spec import HeadSpec
 from probe.results import replace_file
+from probe.sgd.bank import Bank
 
 
 @dataclass

@@ -9,8 +9,8 @@ import time
 import torch
 
 from data.protocols import TrainingRecipe
-from probe.sgd.bank import Bank
 from probe.batches import CELLS, FLOAT16_BYTES, FeatureBatches
+from probe.sgd.bank import Bank
 
 DISK_BYTES_PER_SECOND = 1e9  # a warm page cache or a fast disk; slower disks take longer
 

@@ -10,10 +10,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from data.tools.progress import progress
 from data.protocols import TrainingRecipe
-from probe.sgd.bank import Bank
+from data.tools.progress import progress
 from probe.batches import FeatureBatches, epoch_windows, plain_windows
+from probe.sgd.bank import Bank
 from probe.sgd.checkpoint import Checkpoint
 
 SHUFFLE_SEED = 0  # the order of the images; seeds of heads vary their initial weights alone
