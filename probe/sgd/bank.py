@@ -198,7 +198,7 @@ class Block(nn.Module):
             view[index].copy_(state[key])
 
     def head(self, index: int) -> nn.Sequential:
-        """One head as its plain module (`probe.heads.spec.build_head`) of raw features, on the CPU."""
+        """One head as its plain module (`build_head`) of raw features, on the CPU."""
         head = build_head(self.entries[index].spec, self.channels, self.recipe)
         state = {key: view[index] for key, view in self._views().items()}
         if self.whitening is not None:
