@@ -15,13 +15,13 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from benchmarks.timing import VGG16, machine, median_seconds
-from data.cache.reader import GRID
 from data.protocols import PROTOCOLS
 from data.targets import position_map
 from data.tools.device import find_device
+from data.vocabulary import GRID, INPUT_LEVELS, PIXELS
 from extract.backbones.backbone import load_backbone
 from extract.levels import LevelExtractor
-from probe.heads.spec import INPUT_LEVELS, PIXELS, HeadSpec, build_head, table_heads
+from probe.heads.spec import HeadSpec, build_head, table_heads
 from probe.loss import MapLoss, scored_target
 from probe.sgd.bank import Bank, Entry
 from probe.train import compute_dtype

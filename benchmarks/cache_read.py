@@ -17,7 +17,8 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.timing import machine, make_cache, median_seconds
-from data.cache.reader import GRID, FeatureCache
+from data.cache.reader import FeatureCache
+from data.vocabulary import GRID
 from probe.batches import epoch_windows
 
 

@@ -16,7 +16,8 @@ import pandas as pd
 
 from benchmarks.exact_heldout import compare, image_losses
 from benchmarks.timing import machine
-from data.cache.reader import LEVELS, FeatureCache
+from data.cache.reader import FeatureCache
+from data.vocabulary import LEVELS
 from extract.config import ExtractConfig
 from extract.run import extract_features
 from probe.config import ProbeConfig

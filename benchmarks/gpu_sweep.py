@@ -18,8 +18,9 @@ import torch
 from benchmarks.bank_speed import LEVELS, PAPER, RATE, seconds_products
 from benchmarks.timing import VGG16, machine, median_seconds
 from data.tools.device import find_device
+from data.vocabulary import INPUT_LEVELS, PIXELS
 from probe.batches import CELLS, epoch_windows
-from probe.heads.spec import INPUT_LEVELS, PIXELS, table_heads
+from probe.heads.spec import table_heads
 from probe.sgd.bank import Bank, Entry
 from probe.train import compute_dtype
 

@@ -17,8 +17,8 @@ import torch
 
 from benchmarks.timing import machine
 from data.cache.reader import FeatureCache
-from data.protocols import IMAGE_SIZE
 from data.targets import PATTERNS, position_map
+from data.vocabulary import IMAGE_SIZE
 from probe.batches import FeatureBatches, plain_windows
 from probe.exact.gram import Columns, Gram
 from probe.exact.ridge import STRENGTHS, Targets, equations

@@ -20,8 +20,9 @@ import pandas as pd
 from scipy import stats
 
 from benchmarks.timing import machine
+from data.vocabulary import TASKS
 from extract.config import ExtractConfig
-from extract.tasks.config import TASKS, TaskConfig
+from extract.tasks.config import TaskConfig
 
 SIZE, LEVELS = 104, "f3+f4"
 IMAGES = 300  # of the generated set, a tenth of them held out

@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from data.cache.reader import GRID, FeatureCache, write_cache
+from data.cache.reader import FeatureCache, write_cache
 from data.images.folder import ImageRecord
 from data.protocols import PROTOCOLS
+from data.vocabulary import GRID
 
 VGG16 = {"input": 3, "f1": 64, "f2": 128, "f3": 256, "f4": 512, "f5": 512}
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from analysis.config import TablesConfig
 from analysis.make import make_tables
 from benchmarks.timing import machine
-from data.cache.reader import LEVELS
+from data.vocabulary import LEVELS
 from extract.config import ExtractConfig
 from extract.run import extract_features
 from probe.config import ProbeConfig

@@ -14,8 +14,6 @@ from typing import Any
 
 from data.tools.errors import UserError
 
-IMAGE_SIZE = 224  # pixels a side of the images a backbone sees, unless asked otherwise
-
 
 @dataclass(frozen=True)
 class FeatureRecipe:

@@ -5,14 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from data.cache.shards import COMPRESSIONS
-from data.protocols import FEATURE_PROTOCOLS, IMAGE_SIZE, FeatureRecipe, find_protocol
+from data.protocols import FEATURE_PROTOCOLS, FeatureRecipe, find_protocol
 from data.tools.command import setting
 from data.tools.errors import UserError
 from data.tools.parallel import BACKENDS
+from data.vocabulary import COMPRESSIONS, IMAGE_SIZE, NORMALIZATIONS, PADDINGS
 
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
-PADDINGS = ("zeros", "none", "reflect", "replicate", "circular")
 
 
 @dataclass(frozen=True)
@@ -35,7 +34,7 @@ class ExtractConfig:
     normalization: str | None = setting(
         "Normalisation of the images, instead of the protocol's.",
         None,
-        choices=("imagenet", "none"),
+        choices=NORMALIZATIONS,
     )
     taps: str | None = setting(
         "Comma-separated names of the modules to tap as f1, f2, ..., instead of the protocol's.",

@@ -12,11 +12,12 @@ import torch
 
 from data.cache.index import shard_fault
 from data.cache.manifest import Manifest, read_manifest
-from data.cache.shards import GRID, shard_count, shard_rows
+from data.cache.shards import shard_count, shard_rows
 from data.images.folder import ImageSet
 from data.tools.device import find_device
 from data.tools.errors import UserError
 from data.tools.locks import CacheLocks
+from data.vocabulary import GRID
 from extract.backbones.backbone import Backbone, load_backbone
 from extract.calibration import read_calibration, write_calibration
 from extract.compute import LevelComputer

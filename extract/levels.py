@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from data.cache.reader import GRID
-from data.protocols import IMAGE_SIZE, FeatureRecipe
+from data.protocols import FeatureRecipe
 from data.tools.errors import UserError
+from data.vocabulary import GRID, IMAGE_SIZE, INPUT
 from extract.backbones.backbone import Backbone
 from extract.backbones.normalization import normalize
 from extract.backbones.taps import as_map, run_taps, zero_image
@@ -85,14 +85,14 @@ class LevelExtractor:
         normalized = normalize(images, features.normalization)
         shown = normalized if features.input_normalized else images
         level_of = {node: level for level, node in backbone.taps.items()}
-        levels = {"input": self._aligned("input", shown * features.input_scale)}
+        levels = {INPUT: self._aligned(INPUT, shown * features.input_scale)}
 
         def take(node: str, output: Tensor) -> None:
             level = as_map(output, channels_last=backbone.channels_last)
             levels[level_of[node]] = self._aligned(level_of[node], level)
 
         run_taps(backbone.module, list(level_of), normalized, take)
-        return {level: levels[level] for level in ("input", *backbone.taps)}
+        return {level: levels[level] for level in (INPUT, *backbone.taps)}
 
     def _aligned(self, name: str, level: Tensor) -> Tensor:
         if self.features.crop_border:

@@ -18,7 +18,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from data.cache.reader import GRID, FeatureCache
+from data.cache.reader import FeatureCache
+from data.vocabulary import GRID
 
 RUN = 8  # neighbouring rows read at once
 WINDOW_BYTES = 384 * 2**20  # features shuffled together; two windows are in memory at a time

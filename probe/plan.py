@@ -11,8 +11,9 @@ from data.cache.reader import FeatureCache
 from data.protocols import Protocol, TrainingRecipe, exactly_solved, find_protocol, without_sigmoid
 from data.targets import PATTERNS
 from data.tools.errors import UserError
+from data.vocabulary import ALL_LEVELS, INPUT_LEVELS, PIXELS
 from probe.config import ProbeConfig
-from probe.heads.spec import INPUT_LEVELS, PIXELS, HeadSpec, grid_heads, table_heads
+from probe.heads.spec import HeadSpec, grid_heads, table_heads
 
 KERNEL_SIZES, DEPTHS, PROBE_PADDINGS = (1, 3, 5, 7), (1, 2, 3), (0, 1, 2, 3)
 
@@ -193,7 +194,7 @@ def _backbone_levels(cache: FeatureCache) -> tuple[str, ...]:
 
 
 def _parse_levels(text: str, cache: FeatureCache) -> tuple[str, ...]:
-    if text == "all":
+    if text == ALL_LEVELS:
         return _backbone_levels(cache)
     asked = text.split("+")
     for level in asked:

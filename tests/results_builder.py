@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from data.protocols import PROTOCOLS
 from data.targets import position_map
-from probe.heads.spec import PIXELS, HeadSpec, table_heads
+from data.vocabulary import PIXELS
+from probe.heads.spec import HeadSpec, table_heads
 from probe.results import SCHEMA, SCORE_COLUMNS
 
 COUNTS = {"train": 256, "test": 64, "black": 1, "white": 1, "noise": 8}

@@ -13,9 +13,10 @@ import pytest
 from PIL import Image
 from torchvision.transforms import Resize
 
-from data.images.folder import IMAGE_SETS, BadImage, ImageSet, find_images
+from data.images.folder import BadImage, ImageSet, find_images
 from data.images.samples import sample_image
 from data.tools.errors import UserError
+from data.vocabulary import IMAGE_SETS
 
 
 def picture(seed: int = 0) -> Image.Image:

@@ -8,8 +8,8 @@ from torchvision import models
 
 from data.protocols import PROTOCOLS
 from data.tools.errors import UserError
+from data.vocabulary import PADDINGS
 from extract.backbones.backbone import Backbone, load_backbone, wrap_module
-from extract.config import PADDINGS
 from extract.levels import LevelExtractor, align
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -10,7 +10,8 @@ from torch import nn
 
 from data.resample import bilinear_matrix
 from data.tools.errors import UserError
-from extract.tasks.config import PADDINGS, TaskConfig
+from data.vocabulary import PADDINGS
+from extract.tasks.config import TaskConfig
 from extract.tasks.network import TaskNetwork, build_network
 from extract.tasks.placement import placement, placement_matrix
 

@@ -9,8 +9,9 @@ from PIL import Image
 from task_folders import half_mask, write_image, write_mask, write_pairs, write_voc
 
 from data.tools.errors import UserError
+from data.vocabulary import TASKS
 from extract.tasks import scenes
-from extract.tasks.config import TASKS, TaskConfig
+from extract.tasks.config import TaskConfig
 from extract.tasks.pairs import test_pairs as scored_pairs
 from extract.tasks.pairs import training_pairs
 

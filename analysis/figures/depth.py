@@ -7,10 +7,10 @@ from matplotlib.figure import Figure
 
 from analysis.figures.scores import nothing
 from analysis.figures.style import SOFT, common_legend, draw_series, line_look, line_panels, look
-from analysis.read.conditions import PIXELS
 from analysis.read.results import Results
 from analysis.tables.depth import by_depth
 from data.targets import PATTERNS
+from data.vocabulary import PIXELS
 
 
 def has_single_levels(results: Results) -> bool:

@@ -18,10 +18,11 @@ from analysis.figures.scores import nothing
 from analysis.figures.style import look
 from analysis.labels import row_model_label
 from analysis.read.maps import HeadMaps, first_head, read_maps
-from analysis.read.measured import ALL_LEVELS, in_table_order, table_1_heads
-from analysis.read.results import IMAGE_SETS, Results
+from analysis.read.measured import in_table_order, table_1_heads
+from analysis.read.results import Results
 from analysis.tables.cells import number
 from data.targets import PATTERNS, position_map
+from data.vocabulary import ALL_LEVELS, SCORED_SETS
 
 _ENDS = ("lowest", "highest")  # targets differ in range, their ends do not
 _STRIPES = ("HS", "VS")
@@ -42,7 +43,7 @@ def predictions(results: Results, measured: pd.DataFrame) -> Figure:
     first seed; the natural image is the first of the test set.
     """
     rows = table_1_heads(measured).drop_duplicates(["run", "pattern", "images"])
-    sets = [images for images in IMAGE_SETS if (rows["images"] == images).any()]
+    sets = [images for images in SCORED_SETS if (rows["images"] == images).any()]
     if not sets:
         with look():
             return nothing(_NO_TABLE_1_HEAD)

@@ -22,12 +22,12 @@ from analysis.figures.style import (
     look,
 )
 from analysis.labels import model_label
-from analysis.read.conditions import PIXELS
 from analysis.read.maps import border_profile, first_head, read_maps
-from analysis.read.measured import ALL_LEVELS, TABLE_1_HEAD, in_table_order, table_1_heads
+from analysis.read.measured import TABLE_1_HEAD, in_table_order, table_1_heads
 from analysis.read.results import Results
 from analysis.tables.compare import published_scores
 from data.targets import PATTERNS
+from data.vocabulary import ALL_LEVELS, PIXELS
 
 _PAPER_LINE = "paper, VGG16 (ImageNet weights)"
 

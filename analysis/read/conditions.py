@@ -15,9 +15,7 @@ import pandas as pd
 
 from analysis.labels import model_label
 from analysis.read.results import Results
-from data.protocols import IMAGE_SIZE
-
-PIXELS = "pixels"
+from data.vocabulary import IMAGE_SIZE
 
 # Parts of a cache's identity that belong to one backbone, or that do not move its scores.
 _OF_ONE_BACKBONE: tuple[str, ...] = (

@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.read.conditions import PIXELS, add_conditions
+from analysis.read.conditions import add_conditions
 from analysis.read.intervals import bootstrap_intervals
 from analysis.read.published import HEAD
-from analysis.read.results import STATUSES, Results
+from analysis.read.results import Results
+from data.vocabulary import ALL_LEVELS, INPUT, PIXELS, STATUSES
 
 METRICS = ("spc", "mae")
 BOUNDS = {"spc": (-1.0, 1.0), "mae": (0.0, np.inf)}
-ALL_LEVELS = "all"
 TABLE_1_HEAD = {"reads": ALL_LEVELS, "kernel_size": 3, "depth": 1, "probe_padding": 0}
 
 # Worst last: seeds of one head are reported by the worst of them.
@@ -57,8 +57,8 @@ def measure(results: Results) -> pd.DataFrame:
 
 def all_levels(settings: dict[str, Any]) -> str:
     """The levels of a run's backbone together, `f1+f2+f3+f4+f5`; `input` for the pixels."""
-    levels = [level for level in settings["cache"].get("levels", {}) if level != "input"]
-    return "+".join(levels) or "input"
+    levels = [level for level in settings["cache"].get("levels", {}) if level != INPUT]
+    return "+".join(levels) or INPUT
 
 
 def table_1_heads(measured: pd.DataFrame) -> pd.DataFrame:

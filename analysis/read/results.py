@@ -17,10 +17,9 @@ import pandas as pd
 
 from data.targets import PATTERNS
 from data.tools.errors import UserError
+from data.vocabulary import SCORED_SETS, STATUSES
 from probe.results import CURVE, IMAGE_SCORES, LOSSES, RUN, SCHEMA, SCORES
 
-IMAGE_SETS = ("test", "black", "white", "noise")
-STATUSES = ("converged", "falling", "diverged", "constant")
 MEAN_TOLERANCE = 2e-5  # scores are written with six digits
 
 _REMEDY = "restore the file, or remove the results folder and run train-probes again"
@@ -80,7 +79,7 @@ _SCORE_KINDS = {
     "kernel_size": _whole(1),
     "depth": _whole(1),
     "probe_padding": _whole(0),
-    "images": _among(*IMAGE_SETS),
+    "images": _among(*SCORED_SETS),
     "spc": _SPC,
     "mae": _MAE,
     "protocol": _TEXT,
@@ -106,7 +105,7 @@ _OPTIONAL_KINDS = {
 }
 _IMAGE_SCORE_KINDS = {
     "head": _TEXT,
-    "images": _among(*IMAGE_SETS),
+    "images": _among(*SCORED_SETS),
     "image": _TEXT,
     "spc": _SPC,
     "mae": _MAE,

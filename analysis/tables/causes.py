@@ -15,13 +15,12 @@ import pandas as pd
 from analysis.read.intervals import bootstrap_intervals
 from analysis.read.measured import BOUNDS, METRICS, image_values
 from analysis.read.published import HEAD, task_tables
-from analysis.read.results import STATUSES, Results
+from analysis.read.results import Results
 from analysis.tables.compare import published_scores
 from analysis.tables.layouts import TABLE_6, TASK_LAYOUTS, Layout
 from data.tools.errors import UserError
+from data.vocabulary import SCORED_SETS, STATUSES, TASKS, TASKS_CSV
 
-TASKS = "tasks.csv"
-TRAINED = ("saliency", "segmentation")
 NOTHING_MEASURED = "nothing measured"
 # One block of table 5 for each of these: what moves the scores besides the padding.
 _RECIPE = ["train_set", "n_train", "image_size", "levels", "epochs", "normalization", "precision"]
@@ -40,7 +39,7 @@ def read_tasks(folder: Path) -> pd.DataFrame:
 
     Raises `UserError` when it lacks a column or a value is no number.
     """
-    path = folder / TASKS
+    path = folder / TASKS_CSV
     if not path.exists():
         return pd.DataFrame(columns=[*_COLUMNS, *_RECIPE])
     try:
@@ -92,7 +91,7 @@ def table_6(results: Results, measured: pd.DataFrame) -> pd.DataFrame:
 
 def has_trained(measured: pd.DataFrame) -> bool:
     """Whether heads were trained on a backbone of train-backbone."""
-    return bool(_table_6_heads(measured)["weights"].isin(TRAINED).any())
+    return bool(_table_6_heads(measured)["weights"].isin(TASKS).any())
 
 
 def _recipe(rows: pd.DataFrame) -> str:
@@ -172,8 +171,8 @@ def _position_block(condition: str, rows: pd.DataFrame, values: pd.DataFrame) ->
     ]
     ranks = {
         "pattern": {name: rank for rank, name in enumerate(TABLE_6.heads["pattern"])},
-        "weights": {"random": 0, "imagenet": 1, "saliency": 2, "segmentation": 3},
-        "images": {name: rank for rank, name in enumerate(("test", "black", "white", "noise"))},
+        "weights": {name: rank for rank, name in enumerate(("random", "imagenet", *TASKS))},
+        "images": {name: rank for rank, name in enumerate(SCORED_SETS)},
     }
     order = pd.DataFrame({name: table[name].map(rank) for name, rank in ranks.items()})
     table = table.loc[order.sort_values(list(order)).index]
@@ -181,7 +180,7 @@ def _position_block(condition: str, rows: pd.DataFrame, values: pd.DataFrame) ->
 
 
 def _position_command(weights: str) -> str:
-    if weights not in TRAINED:
+    if weights not in TASKS:
         return f"extract-features --backbone vgg16 --weights {weights} && train-probes --sweep"
     return (
         f"train-backbone --task {weights} --out backbones/{weights}.pt && extract-features "

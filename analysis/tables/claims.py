@@ -15,13 +15,13 @@ import numpy as np
 import pandas as pd
 
 from analysis.labels import model_label
-from analysis.read.conditions import PIXELS
 from analysis.read.intervals import LEAST_IMAGES, bootstrap_interval
-from analysis.read.measured import ALL_LEVELS, image_values, measure
+from analysis.read.measured import image_values, measure
 from analysis.read.published import PAPER, position_tables
 from analysis.read.results import Results
 from analysis.tables.cells import number
 from analysis.tables.commands import fill_command, head_command, situation
+from data.vocabulary import ALL_LEVELS, PIXELS
 
 HOLDS, FAILS, NOT_MEASURED = "holds", "does not hold", "not measured"
 VERDICTS = (HOLDS, FAILS, NOT_MEASURED)

@@ -10,9 +10,9 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.read.conditions import PIXELS
-from analysis.read.results import IMAGE_SETS, Results
-from data.protocols import IMAGE_SIZE, PROTOCOLS, protocol_options
+from analysis.read.results import Results
+from data.protocols import PROTOCOLS, protocol_options
+from data.vocabulary import IMAGE_SIZE, PIXELS, SCORED_SETS
 
 _SAMPLE_COUNT = 256  # embedded training images
 _DEFAULT_RESULTS, _DEFAULT_CACHES = Path("results"), Path("features")
@@ -121,7 +121,7 @@ def _training_options(known: Situation) -> list[str]:
 
 def _images(known: Situation) -> Iterable[str]:
     identity = (known.settings or {}).get("cache", {})
-    return identity.get("images", {}).get("counts", IMAGE_SETS)
+    return identity.get("images", {}).get("counts", SCORED_SETS)
 
 
 def _weights_argument(weights: str, identity: dict[str, Any]) -> str:

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.labels import ROW_NAMES, cell_label, label_rows
-from analysis.read.measured import ALL_LEVELS, METRICS, in_table_order, measure
+from analysis.read.measured import METRICS, in_table_order, measure
 from analysis.read.published import HEAD, REPRODUCTION, position_tables
 from analysis.read.results import Results
 from analysis.tables.commands import Situation, fill_command, situation
@@ -23,9 +23,10 @@ from analysis.tables.layouts import EVERY_LAYOUT, LAYOUTS, STUDY, Layout
 from data.protocols import protocol_options
 from data.targets import PATTERNS
 from data.tools.errors import UserError
+from data.vocabulary import ALL_LEVELS, INPUT, TAPPED_LEVELS
 
 NOTHING_MEASURED = "nothing measured"
-_EVERY_LEVEL = ("input", "f1+f2+f3+f4+f5")  # of a published head
+_EVERY_LEVEL = (INPUT, "+".join(TAPPED_LEVELS))  # of a published head
 _KEY = [name for name in HEAD if name != "levels"] + ["reads", "images"]
 
 

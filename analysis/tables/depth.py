@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.read.conditions import PIXELS
 from analysis.read.measured import in_table_order
 from analysis.read.results import Results
 from data.targets import PATTERNS
+from data.vocabulary import INPUT, PIXELS
 
 SHAPE = ["kernel_size", "depth", "probe_padding"]  # of a readout
 
@@ -38,8 +38,8 @@ def by_depth(results: Results, measured: pd.DataFrame) -> pd.DataFrame:
 
 
 def _place(identity: dict[str, Any], level: str) -> tuple[str, float, float]:
-    if level == "input":
-        return "input", 0.0, 1.0
+    if level == INPUT:
+        return INPUT, 0.0, 1.0
     taps = dict(zip(_levels(identity), identity.get("taps", []), strict=False))
     layers = identity.get("layers_run", {}).get(level, np.nan)
     whole = identity.get("layers_in_all")
@@ -47,7 +47,7 @@ def _place(identity: dict[str, Any], level: str) -> tuple[str, float, float]:
 
 
 def _levels(identity: dict[str, Any]) -> list[str]:
-    return [level for level in identity.get("levels", {}) if level != "input"]
+    return [level for level in identity.get("levels", {}) if level != INPUT]
 
 
 def depth_table(results: Results, measured: pd.DataFrame) -> pd.DataFrame:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from analysis.read.measured import ALL_LEVELS, METRICS
+from analysis.read.measured import METRICS
 from analysis.read.published import PAPER, REPRODUCTION
+from data.vocabulary import ALL_LEVELS, TAPPED_LEVELS
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ LAYOUTS = {
                 **_ONE_LAYER,
                 "backbone_padding": ("zeros",),
                 "pattern": ("H", "G"),
-                "reads": ("f1", "f2", "f3", "f4", "f5", ALL_LEVELS),
+                "reads": (*TAPPED_LEVELS, ALL_LEVELS),
                 "images": ("test",),
             },
             varied=("reads",),

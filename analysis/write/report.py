@@ -15,13 +15,14 @@ import pandas as pd
 from analysis.figures.catalogue import Drawing
 from analysis.figures.style import save
 from analysis.labels import METRIC_NAMES, model_label
-from analysis.read.conditions import PIXELS, image_label, weights_label
-from analysis.read.results import STATUSES, Results
+from analysis.read.conditions import image_label, weights_label
+from analysis.read.results import Results
 from analysis.tables import cells
 from analysis.tables.claims import VERDICTS, deciding_text
 from analysis.tables.commands import extract_command, situation, train_command
 from analysis.tables.compare import Grid
 from analysis.tables.quality import QualityTable, quality_lines, quality_tables
+from data.vocabulary import PIXELS, STATUSES
 
 _MEDIA = {"svg": "image/svg+xml", "png": "image/png"}
 _CONVERGED = "converged"

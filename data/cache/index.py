@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from data.cache.manifest import CALIBRATION, MANIFEST, SCHEMA, Manifest, canonical_json
 from data.cache.shards import (
     CHECKSUMS,
-    GRID,
     damaged_images,
     import_plugin,
     shard_count,
@@ -28,6 +27,7 @@ from data.tools.errors import UserError
 from data.tools.files import part_path, publish, sha256_of
 from data.tools.hdf5 import open_hdf5
 from data.tools.progress import progress
+from data.vocabulary import GRID
 
 INDEX = "cache.h5"
 COMPRESSED = -1  # instead of an offset: the level is in chunks, only HDF5 can read it

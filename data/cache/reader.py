@@ -16,19 +16,11 @@ from numpy.typing import NDArray
 
 from data.cache.index import COMPRESSED, read_index, write_index
 from data.cache.manifest import SCHEMA, Manifest, describe_images
-from data.cache.shards import (
-    GRID,
-    SHARD_IMAGES,
-    ShardWriter,
-    shard_count,
-    shard_name,
-    shard_rows,
-)
+from data.cache.shards import SHARD_IMAGES, ShardWriter, shard_count, shard_name, shard_rows
 from data.images.folder import BadImage, ImageRecord
 from data.tools.errors import UserError
 from data.tools.hdf5 import open_hdf5
-
-LEVELS = ("input", "f1", "f2", "f3", "f4", "f5")
+from data.vocabulary import GRID
 
 
 class FeatureCache:

@@ -14,10 +14,9 @@ from data.cache.manifest import SCHEMA, Manifest
 from data.tools.errors import UserError
 from data.tools.files import flush, forget_pages, part_path, publish, sha256_of
 from data.tools.hdf5 import open_hdf5
+from data.vocabulary import GRID
 
-GRID = 28  # cells a side of every level
 SHARD_IMAGES = 64
-COMPRESSIONS = ("none", "bitshuffle-lz4")
 CHECKSUMS = "crc32"  # dataset (images, levels) uint32 of a shard
 _INFINITY_BITS = 0x7C00  # of float16; larger is NaN
 

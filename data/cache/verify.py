@@ -10,11 +10,12 @@ import numpy as np
 
 from data.cache.index import COMPRESSED, INDEX, Index, read_index
 from data.cache.manifest import CALIBRATION, MANIFEST
-from data.cache.shards import GRID, shard_name, shard_rows
+from data.cache.shards import shard_name, shard_rows
 from data.cache.sums import SUMS, read_sums
 from data.tools.errors import UserError
 from data.tools.files import PART, sha256_of
 from data.tools.progress import progress
+from data.vocabulary import GRID
 
 DAMAGED = ".damaged"  # ending of a file that was found damaged and set aside
 

@@ -16,13 +16,11 @@ from numpy.typing import NDArray
 from data.images.decoding import SUFFIXES, DecodingError, decode_image, read_image_file
 from data.images.samples import TEST_SAMPLES, TRAIN_SAMPLES, sample_image
 from data.images.synthetic import NOISE_IMAGES, black_image, noise_image, white_image
-from data.protocols import IMAGE_SIZE
 from data.tools.errors import UserError
 from data.tools.progress import progress
+from data.vocabulary import IMAGE_SIZE
 
 T = TypeVar("T")
-
-IMAGE_SETS = ("train", "test", "black", "white", "noise")  # in the order of their rows
 
 
 @dataclass(frozen=True)

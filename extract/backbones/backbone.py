@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from data.protocols import IMAGE_SIZE
 from data.tools.errors import UserError
+from data.vocabulary import IMAGE_SIZE
 from extract.backbones.architectures import build
 from extract.backbones.checkpoints import (
     file_label,

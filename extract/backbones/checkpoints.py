@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torchvision import models
 
 from data.tools.errors import UserError
-from extract.tasks.config import TASKS
+from data.vocabulary import TASKS
 
 # Classifiers and auxiliary classifiers of every torchvision model. They are never run, so they
 # are dropped: a checkpoint may have another number of classes, or none.

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from data.tools.errors import UserError
+from data.vocabulary import PADDINGS
 from extract.backbones.taps import run_taps, zero_image
-from extract.config import PADDINGS
 
 
 def set_padding(

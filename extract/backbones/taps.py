@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
-from data.cache.reader import LEVELS
 from data.tools.errors import UserError
+from data.vocabulary import TAPPED_LEVELS
 from extract.backbones.depths import Depths, LayersRun
 
-MAX_TAPS = len(LEVELS) - 1  # all but `input`
+MAX_TAPS = len(TAPPED_LEVELS)
 
 
 class _AllTaken(Exception):  # noqa: N818  (not an error: it ends a pass early)

@@ -7,9 +7,8 @@ from pathlib import Path
 
 from data.tools.command import setting
 from data.tools.errors import UserError
-from extract.config import PADDINGS
+from data.vocabulary import NORMALIZATIONS, PADDINGS, TASKS
 
-TASKS = ("saliency", "segmentation")
 HELD_OUT = 10  # every tenth training image is kept to choose the best epoch by
 
 
@@ -55,7 +54,7 @@ class TaskConfig:
         "What the backbone sees: [0, 1] (none), as extract-features does by default, or ImageNet's "
         "mean and deviation.",
         "none",
-        choices=("none", "imagenet"),
+        choices=NORMALIZATIONS,
     )
     device: str = setting("auto, cpu or cuda[:N].", "auto")
     precision: str = setting(

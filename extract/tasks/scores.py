@@ -15,8 +15,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from data.tools.files import part_path, publish
+from data.vocabulary import TASKS_CSV
 
-TASKS, SCORES, EPOCHS = "tasks.csv", "scores.csv", "epochs.csv"
+SCORES, EPOCHS = "scores.csv", "epochs.csv"
 SHIFTS, CROPS = "shifts.csv", "crops.npz"
 TASK_COLUMNS = [
     *("task", "model", "padding", "train_set", "test_set", "metric", "value", "seed", "levels"),
@@ -39,7 +40,7 @@ def write_scores(results_dir: Path, run: str, rows: Iterable[Mapping[str, Any]])
     paths = sorted(results_dir.glob(f"tasks/*/{SCORES}"))
     # Read as text: what is already written stays as it is, digit for digit.
     tables = [pd.read_csv(path, dtype=str, keep_default_na=False) for path in paths]
-    return write_table(results_dir / TASKS, pd.concat(tables))
+    return write_table(results_dir / TASKS_CSV, pd.concat(tables))
 
 
 def write_table(path: Path, table: pd.DataFrame) -> Path:

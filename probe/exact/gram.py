@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from data.cache.reader import GRID
+from data.vocabulary import GRID
 from probe.loss import reduced_targets
 
 # Images per sum and product: few enough that float32 keeps 6 digits, many enough to be fast.

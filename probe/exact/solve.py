@@ -15,6 +15,7 @@ from torch import Tensor
 
 from data.tools.errors import UserError
 from data.tools.progress import progress
+from data.vocabulary import CONVERGED
 from probe import results
 from probe.batches import FeatureBatches, plain_windows
 from probe.collect import collect, mean_defined
@@ -27,7 +28,6 @@ from probe.heads.spec import HeadSpec, build_head
 from probe.plan import Run
 from probe.scoring import score_maps
 from probe.sgd.bank import Bank, Entry
-from probe.sgd.convergence import CONVERGED
 from probe.sgd.fit import Split, mean_losses, outputs_of, split_rows
 
 BATCH = 32  # images read at once

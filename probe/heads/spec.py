@@ -9,14 +9,12 @@ from itertools import product
 from typing import TYPE_CHECKING
 
 from data.targets import PATTERNS
+from data.vocabulary import PIXELS
 
 if TYPE_CHECKING:
     from torch import nn
 
     from data.protocols import TrainingRecipe
-
-PIXELS = "pixels"
-INPUT_LEVELS = ("input",)
 
 
 @dataclass(frozen=True, order=True)

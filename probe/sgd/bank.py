@@ -18,8 +18,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from data.cache.reader import GRID
 from data.protocols import TrainingRecipe
+from data.vocabulary import GRID
 from probe.heads.spec import HeadSpec, build_head, layer_widths
 from probe.loss import MapLoss, scored_target
 from probe.sgd.whitening import whitening

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-CONVERGED, FALLING, DIVERGED, CONSTANT = "converged", "falling", "diverged", "constant"
-STATUSES = (CONVERGED, FALLING, DIVERGED, CONSTANT)
+from data.vocabulary import CONSTANT, CONVERGED, DIVERGED, FALLING
 
 FALLING_SHARE = 0.05  # a loss that fell by more than this over its last fifth is still falling
 CONSTANT_SHARE = 0.98  # a loss above this share of a constant map's is no better than a constant

@@ -1,0 +1,26 @@
+"""The words of the field, each spelled once: in options, columns, file names and code alike."""
+
+from __future__ import annotations
+
+GRID = 28  # cells a side of every level
+IMAGE_SIZE = 224  # pixels a side of the images a backbone sees, unless asked otherwise
+
+INPUT = "input"  # the level that is the image itself
+TAPPED_LEVELS = ("f1", "f2", "f3", "f4", "f5")  # from the shallowest to the deepest
+LEVELS = (INPUT, *TAPPED_LEVELS)
+INPUT_LEVELS = (INPUT,)  # what a head on the pixels reads
+ALL_LEVELS = "all"  # in options: every level of the backbone together
+
+IMAGE_SETS = ("train", "test", "black", "white", "noise")  # in the order of their rows
+SCORED_SETS = IMAGE_SETS[1:]
+
+PIXELS = "pixels"  # in the column `backbone`: no backbone, the paper's row "PosENet"
+PADDINGS = ("zeros", "none", "reflect", "replicate", "circular")  # of a backbone's convolutions
+NORMALIZATIONS = ("imagenet", "none")  # "none": [0, 1]
+COMPRESSIONS = ("none", "bitshuffle-lz4")  # of a cache
+
+CONVERGED, FALLING, DIVERGED, CONSTANT = "converged", "falling", "diverged", "constant"
+STATUSES = (CONVERGED, FALLING, DIVERGED, CONSTANT)  # of a head's training, from best to worst
+
+TASKS = ("saliency", "segmentation")  # that `train-backbone` trains for
+TASKS_CSV = "tasks.csv"  # of a results folder: the scores of `train-backbone`
