@@ -13,6 +13,7 @@ from data.tools.device import find_device
 from data.tools.errors import UserError
 from data.tools.locks import CacheLocks
 from data.tools.parallel import run_tasks
+from data.tools.printable import printable
 from data.tools.progress import progress
 from extract.backbones.backbone import Backbone
 from extract.config import ExtractConfig
@@ -92,7 +93,8 @@ def _make_folder(config: ExtractConfig, backbone: Backbone) -> Path:
 
 def _report_bad_images(images: ImageSet, strict: bool) -> None:
     for bad in images.bad:
-        print(f"bad image: {bad.images} {bad.name}: {bad.reason}", file=sys.stderr)
+        line = f"bad image: {bad.images} {bad.name}: {bad.reason}"
+        print(printable(line), file=sys.stderr)
     if images.bad and strict:
         raise UserError(
             f"{len(images.bad)} images cannot be used and --strict is on: mend or remove them, "

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import click
 
 from data.tools.errors import UserError
+from data.tools.printable import printable
 
 C = TypeVar("C")
 
@@ -91,7 +92,7 @@ def exit_codes(*, debug: bool, resume: str) -> Iterator[None]:
 
 
 def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())
+    return printable(" ".join(str(error).split()))
 
 
 def _option(field: dataclasses.Field[Any], hint: Any) -> click.Option:
