@@ -10,8 +10,8 @@ import torch
 from data.cache.manifest import CALIBRATION
 from data.images.folder import ImageSet
 from data.tools.errors import UserError
-from data.tools.files import part_path, publish, sha256_of
-from data.tools.hdf5 import open_hdf5
+from data.tools.files import sha256_of
+from data.tools.hdf5 import open_hdf5, writing_hdf5
 from extract.backbones.backbone import Backbone, calibrate
 from extract.loading import load_batches
 
@@ -47,10 +47,9 @@ def write_calibration(
         normalization=normalization,
     )
     path = folder / CALIBRATION
-    with open_hdf5(part_path(path), "w") as file:
+    with writing_hdf5(path) as file:
         for name, value in sorted(_statistics(backbone).items()):
             file.create_dataset(name, data=value.numpy())
-    publish(path)
     return {"images": len(rows), "batch_size": BATCH_SIZE, "sha256": sha256_of(path)}
 
 

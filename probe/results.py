@@ -8,18 +8,18 @@ replaced whole, `scores.csv` last: a head is finished when that file lists it.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from data.tools.errors import UserError
-from data.tools.files import part_path, publish
+from data.tools.files import write_text
+from data.tools.hdf5 import open_hdf5, writing_hdf5
 from probe.heads.spec import HeadSpec
 
 SCHEMA = 2  # 2: the ridge of exact heads is relative to their level
@@ -53,12 +53,6 @@ class HeadResult:
     errors: dict[str, NDArray[np.float32]] = field(default_factory=dict)  # (s, s)
 
 
-def replace_file(path: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` fill a temporary file, then rename it: `path` is always whole."""
-    write(part_path(path))
-    publish(path)
-
-
 def as_json(values: Any) -> Any:
     """What reads back of `values` written as JSON: to compare with what a run was made with."""
     return json.loads(json.dumps(values))
@@ -81,7 +75,7 @@ def write_settings(folder: Path, settings: dict[str, Any]) -> None:
     """Record what the run in `folder` is made from."""
     folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps(settings, indent=1) + "\n"
-    replace_file(folder / RUN, lambda path: path.write_text(text))
+    write_text(folder / RUN, text)
 
 
 def finished_heads(folder: Path, *, control: bool = False, curve: bool = False) -> set[str]:
@@ -104,7 +98,7 @@ def write_heads(folder: Path, results: list[HeadResult]) -> None:
     names = {result.spec.name for result in results}
     _replace_rows(folder / IMAGE_SCORES, names, (r for x in results for r in x.image_scores))
     _replace_rows(folder / LOSSES, names, (r for x in results for r in x.losses))
-    replace_file(folder / HEADS, lambda path: _write_weights(path, folder / HEADS, results))
+    _write_weights(folder / HEADS, results)
     _replace_rows(folder / SCORES, names, (r for x in results for r in x.scores))
 
 
@@ -141,13 +135,11 @@ def write_gaps(folder: Path, gaps: dict[str, float]) -> None:
 
 
 def _write_table(path: Path, table: pd.DataFrame) -> None:
-    replace_file(path, lambda part: table.to_csv(part, index=False, float_format="%.6g"))
+    write_text(path, table.to_csv(index=False, float_format="%.6g"))
 
 
-def _write_weights(path: Path, existing: Path, results: list[HeadResult]) -> None:
-    if existing.exists():
-        path.write_bytes(existing.read_bytes())
-    with h5py.File(path, "a" if existing.exists() else "w") as file:
+def _write_weights(path: Path, results: list[HeadResult]) -> None:
+    with writing_hdf5(path, update=path.exists()) as file:
         for result in results:
             if result.spec.name in file:
                 del file[result.spec.name]
@@ -171,7 +163,7 @@ def read_head(results_dir: Path, run: str, head: str) -> tuple[HeadSpec, dict[st
     path = results_dir / run / HEADS
     if not path.exists():
         raise UserError(f"no trained heads in {path}: run train-probes first")
-    with h5py.File(path) as file:
+    with open_hdf5(path) as file:
         if head not in file:
             raise UserError(f"no head {head!r} in {path}: use one of {', '.join(sorted(file))}")
         group = file[head]
@@ -187,7 +179,5 @@ def write_all_scores(results_dir: Path) -> Path:
     tables = [pd.read_csv(path, dtype=str, keep_default_na=False) for path in paths]
     table = pd.concat(tables).reindex(columns=SCORE_COLUMNS)  # older runs lack the newer columns
     target = results_dir / SCORES
-    replace_file(
-        target, lambda temporary: table.to_csv(temporary, index=False, float_format="%.6g")
-    )
+    _write_table(target, table)
     return target

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +26,7 @@ from data.cache.shards import (
 from data.cache.sums import SUMS, read_sums, write_sums
 from data.images.folder import BadImage, ImageRecord
 from data.tools.errors import UserError
-from data.tools.files import part_path, publish, sha256_of
+from data.tools.files import sha256_of, write_bytes
 from data.tools.hdf5 import open_hdf5
 from data.tools.progress import progress
 from data.vocabulary import GRID
@@ -94,8 +96,9 @@ def write_index(folder: Path, manifest: Manifest, known: Mapping[int, str]) -> N
     if len(known) < count:
         indices = progress(indices, total=count, description="checking", unit="shards")
     shards = [_inspect(folder, index, manifest, known.get(index)) for index in indices]
-    path = folder / INDEX
-    with open_hdf5(part_path(path), "w") as file:
+    # The sums, which tell of the index, come first: a cache is complete when its index is there.
+    content = BytesIO()
+    with h5py.File(content, "w") as file:
         _write_images(file, manifest)
         _write_shards(file, manifest, shards)
         for level, channels in manifest.levels.items():
@@ -104,9 +107,9 @@ def write_index(folder: Path, manifest: Manifest, known: Mapping[int, str]) -> N
     for name in (MANIFEST, CALIBRATION):
         if (folder / name).exists():
             sums[name] = sha256_of(folder / name)
-    sums[INDEX] = sha256_of(part_path(path))
+    sums[INDEX] = hashlib.sha256(content.getbuffer()).hexdigest()
     write_sums(folder, sums)
-    publish(path)
+    write_bytes(folder / INDEX, content.getbuffer())
 
 
 def read_index(folder: Path) -> Index:

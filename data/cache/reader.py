@@ -186,7 +186,11 @@ def write_cache(
         rows = shard_rows(shard, len(records))
         writer = ShardWriter(folder, shard, manifest)
         part = {level: array[rows.start : rows.stop] for level, array in arrays.items()}
-        writer.write(part, dict.fromkeys(arrays, 0.0))
-        known[shard] = writer.finish()
+        try:
+            writer.write(part, dict.fromkeys(arrays, 0.0))
+            known[shard] = writer.finish()
+        except BaseException:
+            writer.discard()
+            raise
     write_index(folder, manifest, known)
     return FeatureCache(folder)

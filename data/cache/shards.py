@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 
+import h5py
 import numpy as np
 from numpy.typing import NDArray
 
 from data.cache.manifest import SCHEMA, Manifest
 from data.tools.errors import UserError
-from data.tools.files import flush, forget_pages, part_path, publish, sha256_of
-from data.tools.hdf5 import open_hdf5
+from data.tools.files import create_part, flush, forget_pages, publish, sha256_of
+from data.tools.hdf5 import CheckedStream, open_hdf5
 from data.vocabulary import GRID
 
 SHARD_IMAGES = 64
@@ -51,7 +51,9 @@ class ShardWriter:
         self._largest = dict.fromkeys(manifest.levels, 0)  # float16 magnitudes, as bits
         self._errors = dict.fromkeys(manifest.levels, 0.0)
         self._filled = 0
-        self._file = open_hdf5(part_path(self.path), "w")
+        self._part = create_part(self.path)
+        self._stream = CheckedStream(self._part)
+        self._file = h5py.File(self._stream, "w")
         self._file.attrs["schema"] = SCHEMA
         self._file.attrs["identity_sha256"] = manifest.digest
         self._file.attrs["first_row"] = self._rows.start
@@ -68,7 +70,7 @@ class ShardWriter:
 
         `features`: level -> (b, C, 28, 28) float16. `errors`: level -> the largest difference
         that the conversion to float16 made. Raises `UserError`, naming image and level, when a
-        value is not finite.
+        value is not finite, and `OSError` when the disk refuses or is full.
         """
         stop = self._filled + len(next(iter(features.values())))
         for column, level in enumerate(self._manifest.levels):
@@ -77,6 +79,7 @@ class ShardWriter:
             for row, image in enumerate(images, start=self._filled):
                 self._checksums[row, column] = zlib.crc32(np.ascontiguousarray(image).data)
             self._audit(level, images, errors[level])
+        self._stream.check()
         self._filled = stop
 
     def _audit(self, level: str, images: NDArray[np.float16], error: float) -> None:
@@ -106,22 +109,21 @@ class ShardWriter:
             self._file[level].attrs["max_magnitude"] = np.float32(magnitude)
             self._file[level].attrs["max_float16_error"] = np.float32(self._errors[level])
         self._file.close()
-        part = part_path(self.path)
-        flush(part)
-        forget_pages(part)
-        damaged = damaged_images(part, list(self._manifest.levels), self._checksums)
-        if damaged:
-            raise OSError(f"{part} reads back other bytes than were written: check the disk")
-        sha256 = sha256_of(part)
-        publish(self.path)
+        self._stream.close()
+        self._stream.check()
+        flush(self._part)
+        forget_pages(self._part)
+        if damaged_images(self._part, list(self._manifest.levels), self._checksums):
+            raise OSError(f"{self._part} reads back other bytes than were written: check the disk")
+        sha256 = sha256_of(self._part)
+        publish(self._part, self.path)
         return sha256
 
     def discard(self) -> None:
         """Give up: close and remove the temporary file."""
-        # A file that failed in a write may fail again in closing; that error tells nothing new.
-        with suppress(OSError, RuntimeError):
-            self._file.close()
-        part_path(self.path).unlink(missing_ok=True)
+        self._file.close()
+        self._stream.close()
+        self._part.unlink(missing_ok=True)
 
 
 def damaged_images(

@@ -2,41 +2,108 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from io import BytesIO
 from pathlib import Path
+from typing import IO, Any
 
 from data.tools.errors import UserError
 
-PART = ".part"  # ending of a file that is still being written
+PART = ".part"  # ending of a file that is still being written, or that a killed run left
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_CANNOT_FLUSH = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP)  # CIFS, FUSE, some network disks
 
 
-def part_path(path: Path) -> Path:
-    """Where `path` is written before it is renamed into place."""
-    return path.with_name(path.name + PART)
+@contextmanager
+def writing(path: Path) -> Iterator[IO[bytes]]:
+    """A new binary file that becomes `path`, whole, when the block ends without an exception.
+
+    Until then it has a name of its own in the same folder, which no other process can have or
+    guess; on any exception it is removed, and what was at `path` stays. Raises `UserError` when
+    the disk refuses or is full.
+    """
+    with reported(path):
+        part = create_part(path)
+        try:
+            with open(part, "r+b") as file:
+                yield file
+            publish(part, path)
+        except BaseException:
+            with suppress(OSError):
+                part.unlink(missing_ok=True)
+            raise
 
 
-def publish(path: Path) -> None:
-    """Rename the finished `part_path(path)` to `path`, durable even through a power cut."""
-    part = part_path(path)
-    flush(part)
-    os.replace(part, path)
-    flush(path.parent)
+def write_bytes(path: Path, content: bytes | memoryview) -> None:
+    """Write `content` to `path`, all of it or nothing; `UserError` as by `writing`."""
+    with writing(path) as file:
+        file.write(content)
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write `text` (UTF-8) to `path`, all of it or nothing."""
-    part_path(path).write_text(text, encoding="utf-8", newline="\n")
-    publish(path)
+    """Write `text` (UTF-8) to `path`, all of it or nothing; `UserError` as by `writing`."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_torch(path: Path, content: Any) -> None:
+    """Write what `torch.save` makes of `content`, all of it or nothing; raises as `writing`."""
+    import torch
+
+    buffer = BytesIO()  # torch itself says nothing of a full disk
+    torch.save(content, buffer)
+    write_bytes(path, buffer.getbuffer())
+
+
+def create_part(path: Path) -> Path:
+    """Create the empty file that `publish` will rename to `path`.
+
+    Exclusively and under an unguessable name: a link planted in a shared folder is never
+    written through, and two processes never write the same file. Raises `OSError`.
+    """
+    # Half a name is enough to recognise it by; the whole could make it longer than disks allow.
+    part = path.with_name(f"{path.name[:40]}.{secrets.token_hex(8)}{PART}")
+    with open(part, "xb"):
+        return part
+
+
+def publish(part: Path, path: Path) -> None:
+    """Rename the finished `part` to `path`, durable even through a power cut. Raises `OSError`."""
+    flush(part)
+    os.replace(part, path)
+    with suppress(OSError):  # the file is whole under its name; some disks cannot flush a folder
+        flush(path.parent)
+
+
+@contextmanager
+def reported(path: Path, option: str = "folder") -> Iterator[None]:
+    """Turn an `OSError` of writing `path` into a `UserError` with path, reason and remedy."""
+    try:
+        yield
+    except OSError as error:
+        # Errors of writing carry the name of our own file or none; others are not ours to tell.
+        if error.filename and Path(os.fsdecode(error.filename)).parent != path.parent:
+            raise
+        if error.errno in _FULL:
+            raise UserError(
+                f"cannot write {path}: no space left on its disk; free some, or choose another "
+                f"{option}"
+            ) from error
+        raise UserError(
+            f"cannot write {path} ({error.strerror or error}): mend that, or choose another "
+            f"{option}"
+        ) from error
 
 
 def check_writable(folder: Path, option: str) -> None:
     """Create `folder`; `UserError` naming `option` when nothing can be written there."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        trial = folder / ".writable"
-        trial.touch()
-        trial.unlink()
+        create_part(folder / "writable").unlink()
     except OSError as error:
         raise UserError(
             f"cannot write to {folder} ({error.strerror}): choose another {option}"
@@ -44,10 +111,13 @@ def check_writable(folder: Path, option: str) -> None:
 
 
 def flush(path: Path) -> None:
-    """Return when what was written to the file or folder is on the disk."""
+    """Return when what was written to the file or folder is on the disk, where it can tell."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in _CANNOT_FLUSH:
+            raise
     finally:
         os.close(descriptor)
 
@@ -58,7 +128,8 @@ def forget_pages(path: Path) -> None:
         return
     descriptor = os.open(path, os.O_RDONLY)
     try:
-        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+        with suppress(OSError):  # some disks take no advice, and it is no more than that
+            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
     finally:
         os.close(descriptor)
 

@@ -1,24 +1,29 @@
-"""Opening HDF5 files, with errors that say what to do."""
+"""Opening and writing HDF5 files, with errors that say what to do."""
 
 from __future__ import annotations
 
 import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BytesIO, FileIO
 from pathlib import Path
+from typing import Any
 
 import h5py
 
 from data.tools.errors import UserError
+from data.tools.files import write_bytes
 
 
-def open_hdf5(path: Path, mode: str = "r") -> h5py.File:
-    """An open HDF5 file.
+def open_hdf5(path: Path) -> h5py.File:
+    """An HDF5 file, open for reading.
 
     HDF5's own file locks are off: no file here is ever changed under its final name, so they
     would protect nothing, and on many network disks they fail. Raises `FileNotFoundError` when
     there is no such file and `UserError` when it cannot be opened.
     """
     try:
-        return h5py.File(path, mode, locking=False)
+        return h5py.File(path, "r", locking=False)
     except FileNotFoundError:
         raise
     except OSError as error:
@@ -28,3 +33,53 @@ def open_hdf5(path: Path, mode: str = "r") -> h5py.File:
                 "set HDF5_USE_FILE_LOCKING=FALSE in the environment and try again"
             ) from error
         raise UserError(f"cannot open {path} as HDF5: {error}") from error
+
+
+@contextmanager
+def writing_hdf5(path: Path, *, update: bool = False) -> Iterator[h5py.File]:
+    """A new HDF5 file that becomes `path`, whole, when the block ends without an exception.
+
+    It is built in memory and then written at once, so it must be small: HDF5 crashes at exit
+    over a file whose disk was full. With `update` it begins as a copy of what is at `path`.
+    Raises `UserError` when the disk refuses or is full, `OSError` when the copied file is damaged.
+    """
+    buffer = BytesIO(path.read_bytes() if update else b"")
+    with h5py.File(buffer, "r+" if update else "w") as file:
+        yield file
+    write_bytes(path, buffer.getbuffer())
+
+
+class CheckedStream(FileIO):
+    """A file for HDF5 to write to, which keeps errors of the disk until they are asked for.
+
+    HDF5 that is given the error itself can no longer close its file, and crashes at exit. So
+    open it with `h5py.File(stream, "w")`, ask with `check`, and discard the file on an error.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, "r+")
+        self._error: OSError | None = None
+
+    def check(self) -> None:
+        """Raise the first error of the disk, if there was one."""
+        if self._error is not None:
+            raise self._error
+
+    def write(self, data: Any) -> int:
+        """Write all of `data`; what a failing disk does not take counts as written."""
+        rest = memoryview(data).cast("B")
+        size = len(rest)
+        try:
+            while rest and self._error is None:
+                rest = rest[super().write(rest) :]
+        except OSError as error:
+            self._error = error
+        return size
+
+    def truncate(self, size: int | None = None) -> int:
+        """Set the size of the file; a failure counts as done."""
+        try:
+            return super().truncate(size)
+        except OSError as error:
+            self._error = self._error or error
+            return size or 0

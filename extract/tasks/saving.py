@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from data.tools.errors import UserError
-from data.tools.files import part_path, publish
+from data.tools.files import write_torch
 from extract.tasks.network import TaskNetwork
 
 
@@ -34,8 +34,7 @@ def save(
         "provenance": provenance,
     }
     path.parent.mkdir(parents=True, exist_ok=True)
-    torch.save(content | ({"training": training} if training else {}), part_path(path))
-    publish(path)
+    write_torch(path, content | ({"training": training} if training else {}))
 
 
 def restore(path: Path, network: TaskNetwork) -> dict[str, Any]:

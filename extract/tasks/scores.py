@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from data.tools.files import part_path, publish
+from data.tools.files import write_text, writing
 from data.vocabulary import TASKS_CSV
 
 SCORES, EPOCHS = "scores.csv", "epochs.csv"
@@ -45,14 +45,12 @@ def write_scores(results_dir: Path, run: str, rows: Iterable[Mapping[str, Any]])
 
 def write_table(path: Path, table: pd.DataFrame) -> Path:
     """Write a table as CSV, whole or not at all."""
-    table.to_csv(part_path(path), index=False, float_format="%.6g")
-    publish(path)
+    write_text(path, table.to_csv(index=False, float_format="%.6g"))
     return path
 
 
 def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> Path:
     """Write arrays as one .npz file, whole or not at all."""
-    with open(part_path(path), "wb") as file:
+    with writing(path) as file:
         np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
-    publish(path)
     return path

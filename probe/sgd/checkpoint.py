@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from data.tools.files import write_torch
 from probe.heads.spec import HeadSpec
-from probe.results import replace_file
 from probe.sgd.bank import Bank
 
 
@@ -30,7 +30,7 @@ class Checkpoint:
             "optimizer": optimizer.state_dict(),
             "history": history,
         }
-        replace_file(self.path, lambda path: torch.save(state, path))
+        write_torch(self.path, state)
 
     def heads(self) -> list[HeadSpec]:
         """The heads of the interrupted pass, in order; none if there is no fitting checkpoint."""
