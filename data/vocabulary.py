@@ -15,7 +15,8 @@ IMAGE_SETS = ("train", "test", "black", "white", "noise")  # in the order of the
 SCORED_SETS = IMAGE_SETS[1:]
 
 PIXELS = "pixels"  # in the column `backbone`: no backbone, the paper's row "PosENet"
-PADDINGS = ("zeros", "none", "reflect", "replicate", "circular")  # of a backbone's convolutions
+CONTINUED = ("reflect", "replicate", "circular")  # paddings that go on with the map itself
+PADDINGS = ("zeros", "none", *CONTINUED, "full", "partial")  # of a backbone's operations
 NORMALIZATIONS = ("imagenet", "none")  # "none": [0, 1]
 COMPRESSIONS = ("none", "bitshuffle-lz4")  # of a cache
 

@@ -24,9 +24,9 @@ def _run(config: ExtractConfig) -> None:
 
 
 def _list_backbones(_: bool) -> None:
-    from extract.backbones.backbone import backbone_names
+    from extract.backbones.table import backbone_listing
 
-    print("\n".join(backbone_names()))
+    print(backbone_listing())
 
 
 def _show_info(folder: Path) -> None:

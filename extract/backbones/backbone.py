@@ -15,6 +15,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from data.tools.errors import UserError
 from data.vocabulary import IMAGE_SIZE
 from extract.backbones.architectures import build
+from extract.backbones.border import Window
 from extract.backbones.checkpoints import (
     file_label,
     load_weights,
@@ -41,6 +42,7 @@ class Backbone:
     padding: str
     depths: Depths
     padding_changes: dict[str, Any] = field(default_factory=dict)  # JSON-able; {}: as built
+    windows: tuple[Window, ...] = ()  # what meets the border, as built, up to the last tap
     has_untrained_batch_norm: bool = False  # its running statistics must be calibrated
     weights_provenance: dict[str, Any] = field(default_factory=dict)  # of train-backbone's files
     channels_last: bool = False  # where a tap's shape leaves it open: (B, h, w, C)
@@ -146,7 +148,7 @@ def _freeze(
 ) -> Backbone:
     module.eval().requires_grad_(False)
     depths = check_taps(module, nodes, name=name, image_size=image_size)
-    changes = set_padding(module, padding, name=name, nodes=nodes, image_size=image_size)
+    surgery = set_padding(module, padding, name=name, nodes=nodes, image_size=image_size)
     return Backbone(
         name=name,
         module=module,
@@ -155,7 +157,8 @@ def _freeze(
         weights_source=weights_source,
         weights_sha256=state_sha256(module),
         padding=padding,
-        padding_changes=changes,
+        padding_changes=surgery.changes,
+        windows=surgery.windows,
         has_untrained_batch_norm=_is_untrained(_batch_norms(module)),
         channels_last=channels_last,
         depths=depths,

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from data.tools.errors import UserError
+from extract.backbones.exactness import exactness_note
 
 TIMM_PREFIX = "timm:"
 
@@ -179,11 +180,14 @@ BACKBONES: dict[str, BackboneRow] = {row.name: row for row in _ROWS}
 
 
 def backbone_listing() -> str:
-    """Every backbone, one a line: name, family, the paper protocol's taps, and what to know."""
-    lines = [
-        f"{row.name:<20}{row.family:<16}{','.join(row.taps)}{f'  ({row.note})' if row.note else ''}"
-        for row in _ROWS
-    ]
+    """Every backbone, one a line: name, family, the paper protocol's taps, and what to know.
+
+    What to know is its note and the exactness audit (`extract.backbones.exactness`).
+    """
+    lines = []
+    for row in _ROWS:
+        notes = "; ".join(note for note in (exactness_note(row.name), row.note) if note)
+        lines.append(f"{row.name:<20}{row.family:<16}{','.join(row.taps)}  ({notes})")
     return "\n".join([*lines, f"{TIMM_PREFIX}NAME: any timm model (pip install timm)"])
 
 

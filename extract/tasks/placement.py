@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from extract.backbones.border import border_of
+
 
 def placement(module: nn.Module, node: str) -> tuple[float, int]:
     """Pixel of a level's first value and pixels from one to the next, along both axes.
@@ -13,13 +15,17 @@ def placement(module: nn.Module, node: str) -> tuple[float, int]:
     chain of layers, registered in the order they run; `node` is one of them. With padding, VGG16's
     relu5_3 starts at 7.5; without, at 97.5: the first 97 pixels are the centre of nothing.
     """
-    start, stride = 0.0, 1
+    start, stride, border = 0.0, 1, border_of(module)
     for name, layer in module.named_modules():
         if isinstance(layer, nn.Conv2d | nn.MaxPool2d):
             kernel, padding, step = (
                 size if isinstance(size, int) else int(size[0])
                 for size in (layer.kernel_size, layer.padding, layer.stride)
             )
+            if border == "none":
+                padding = 0
+            elif border == "full" and isinstance(layer, nn.Conv2d):
+                padding = kernel - 1
             start += ((kernel - 1) / 2 - padding) * stride
             stride *= step
         if name == node:

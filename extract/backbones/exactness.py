@@ -1,0 +1,42 @@
+"""What the exactness audit measured for every backbone of the table. No torch here."""
+
+from __future__ import annotations
+
+import csv
+from functools import lru_cache
+from pathlib import Path
+
+from data.vocabulary import TAPPED_LEVELS
+
+PATH = Path(__file__).parent / "exactness.csv"  # made by benchmarks/exactness.py
+COLUMNS = ("backbone", "padding", "image_size", *TAPPED_LEVELS, "uneven", "refused")
+EXACT = 1e-6  # a smaller relative change of a pooled channel is rounding
+
+
+@lru_cache(1)
+def read_exactness() -> list[dict[str, str]]:
+    """One row per backbone and padding: changes of f1 to f5, or why the padding is refused."""
+    with open(PATH, newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def exactness_note(backbone: str) -> str:
+    """Whether `backbone` has no border left under circular padding, and what its strides skip."""
+    rows = [row for row in read_exactness() if row["backbone"] == backbone]
+    circular = next((row for row in rows if row["padding"] == "circular"), None)
+    if circular is None:
+        return ""
+    if circular["refused"]:
+        note = "circular refused"
+    else:
+        note = f"circular {describe_changes({level: float(circular[level] or 0) for level in TAPPED_LEVELS})}"
+    uneven = [part for part in circular["uneven"].split("+") if part]
+    return f"{note}, {len(uneven)} uneven strides" if uneven else note
+
+
+def describe_changes(changes: dict[str, float]) -> str:
+    """In words: "exact", or the first level that changes over the places and the largest change."""
+    changed = [level for level, change in changes.items() if change > EXACT]
+    if not changed:
+        return "exact"
+    return f"changes by {max(changes.values()):.2g} from {changed[0]}"
