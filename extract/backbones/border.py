@@ -20,7 +20,7 @@ from torch.overrides import TorchFunctionMode
 from data.vocabulary import CONTINUED
 
 Edges = tuple[int, int, int, int]  # left, right, top, bottom, as `functional.pad` has them
-Pair = int | Sequence[int]
+Pair = int | tuple[int, ...] | list[int]
 
 _NO_EDGES: Edges = (0, 0, 0, 0)
 
@@ -177,9 +177,8 @@ def _max_pool2d(
         padding = 0
     elif border.padding == "full":
         ceil_mode = True  # the last row counts as much as the first
-    return functional.max_pool2d(
-        maps, kernel_size, stride, padding, dilation, ceil_mode, return_indices
-    )
+    pool: Any = functional.max_pool2d
+    return pool(maps, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
 
 
 def _avg_pool2d(
@@ -215,7 +214,8 @@ def _pad(
     mode: str = "constant",
     value: float | None = None,
 ) -> Tensor:
-    edges = (*pad, *_NO_EDGES)[:4]
+    left, right, top, bottom = (*pad, *_NO_EDGES)[:4]
+    edges = (left, right, top, bottom)
     spatial = maps.ndim == 4 and len(pad) <= 4 and any(edges) and min(edges) >= 0
     if spatial:
         border.note("padding", maps, (1, 1, 1, 1), edges)

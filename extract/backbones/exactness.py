@@ -26,10 +26,8 @@ def exactness_note(backbone: str) -> str:
     circular = next((row for row in rows if row["padding"] == "circular"), None)
     if circular is None:
         return ""
-    if circular["refused"]:
-        note = "circular refused"
-    else:
-        note = f"circular {describe_changes({level: float(circular[level] or 0) for level in TAPPED_LEVELS})}"
+    changes = {level: float(circular[level] or 0) for level in TAPPED_LEVELS}
+    note = "circular " + ("refused" if circular["refused"] else describe_changes(changes))
     uneven = [part for part in circular["uneven"].split("+") if part]
     return f"{note}, {len(uneven)} uneven strides" if uneven else note
 

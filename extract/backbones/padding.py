@@ -72,7 +72,7 @@ def set_padding(
             f"padding {padding!r} is not defined for {name}: {', '.join(sorted(watch.zeros))} "
             "would still pad with zeros; use zeros"
         )
-    module.forward = BorderedForward(module, padding)  # type: ignore[method-assign]
+    module.forward = BorderedForward(module, padding)
     return Surgery({"padding": padding, **changed}, windows)
 
 
