@@ -71,7 +71,7 @@ def make_job(config: ExtractConfig, folder: Path) -> Job:
     folder.mkdir()
     job = Job(config, device, backbone, images, manifest, folder)
     if backbone.has_untrained_batch_norm:
-        manifest.identity["calibration"] = job.measure_statistics()
+        job.manifest = manifest.calibrated(job.measure_statistics())
     return job
 
 
@@ -104,7 +104,7 @@ def plain_loop(name: str, batches: list[Tensor], device: torch.device) -> Callab
 
 def bare_forward(job: Job, batches: list[Tensor]) -> Callable[[], None]:
     """The network as far as its last tap, on images on the device."""
-    precision = job.manifest.identity["precision"]
+    precision = job.manifest.identity.precision
     on_device = [b.to(job.device).contiguous(memory_format=torch.channels_last) for b in batches]
     module = job.backbone.module.to(job.device).to(memory_format=torch.channels_last)
     nodes = list(job.backbone.taps.values())
@@ -130,7 +130,7 @@ def measure(job: Job) -> dict[str, float]:
         job.backbone,
         job.config.features,
         device=job.device,
-        precision=job.manifest.identity["precision"],
+        precision=job.manifest.identity.precision,
         batch_size=job.batch_size,
     )
     plain = plain_loop(job.config.backbone, inputs, job.device)
@@ -196,7 +196,7 @@ def report(job: Job, taken: dict[str, float]) -> None:
     count = len(job.manifest.records)
     identity = job.manifest.identity
     print(machine())
-    print(f"{count} images, {identity['backbone']}, {identity['precision']}, {job.device}")
+    print(f"{count} images, {identity.backbone}, {identity.precision}, {job.device}")
     for name, duration in taken.items():
         print(f"  {name}: {count / duration:.1f} images/s")
     print(f"  written: {job.bytes_of(job.shards) / taken['extraction'] / 1e6:.0f} MB/s")

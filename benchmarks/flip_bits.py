@@ -16,11 +16,13 @@ from pathlib import Path
 
 import numpy as np
 
+from data.cache.identity import Identity
 from data.cache.index import INDEX
-from data.cache.reader import FeatureCache, write_cache
+from data.cache.reader import FeatureCache
 from data.cache.verify import cache_files, find_damage
 from data.images.folder import ImageRecord
 from data.tools.errors import UserError
+from tests.caches import write_cache
 
 CHANNELS = {"input": 3, "f1": 4, "f2": 2}
 IMAGES = 70  # two shards
@@ -74,7 +76,7 @@ def make_cache(folder: Path, compression: str = "none") -> FeatureCache:
         level: generator.normal(size=(IMAGES, channels, 28, 28)).astype(np.float16)
         for level, channels in CHANNELS.items()
     }
-    return write_cache(folder, {"compression": compression}, records, arrays)
+    return write_cache(folder, Identity(compression=compression), records, arrays)
 
 
 def main() -> None:

@@ -11,10 +11,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from data.cache.reader import FeatureCache, write_cache
+from data.cache.identity import Identity
+from data.cache.reader import FeatureCache
 from data.images.folder import ImageRecord
-from data.protocols import PROTOCOLS
 from data.vocabulary import GRID
+from tests.caches import write_cache
 
 VGG16 = {"input": 3, "f1": 64, "f2": 128, "f3": 256, "f4": 512, "f5": 512}
 
@@ -47,17 +48,13 @@ def make_cache(folder: Path, train: int, test: int = 32) -> FeatureCache:
         for images, count in (("train", train), ("test", test))
         for index in range(count)
     ]
-    identity = {
-        "backbone": "vgg16",
-        "weights": "made-up",
-        "weights_sha256": "",
-        "padding": "zeros",
-        "protocol": "paper",
-        "features": vars(PROTOCOLS["paper"].features),
-        "precision": "fp32",
-        "image_size": 224,
-        "sources": {"train": "made up", "test": "made up"},
-    }
+    identity = Identity(
+        backbone="vgg16",
+        weights="made-up",
+        padding="zeros",
+        precision="fp32",
+        sources={"train": "made up", "test": "made up"},
+    )
     generator = np.random.default_rng(0)
     arrays = {}
     for level, channels in VGG16.items():

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import torch
 
+from data.cache.identity import Calibration
 from data.cache.manifest import CALIBRATION
 from data.images.folder import ImageSet
 from data.tools.errors import UserError
@@ -26,7 +26,7 @@ def write_calibration(
     *,
     normalization: str,
     num_workers: int,
-) -> dict[str, Any]:
+) -> Calibration:
     """Calibrate `backbone` in place and keep its statistics in the folder; what was done.
 
     On the CPU and in fp32 whatever the device, so that it depends on as little as possible.
@@ -50,13 +50,13 @@ def write_calibration(
     with writing_hdf5(path) as file:
         for name, value in sorted(_statistics(backbone).items()):
             file.create_dataset(name, data=value.numpy())
-    return {"images": len(rows), "batch_size": BATCH_SIZE, "sha256": sha256_of(path)}
+    return Calibration(len(rows), BATCH_SIZE, sha256_of(path))
 
 
-def read_calibration(folder: Path, backbone: Backbone, expected: dict[str, Any]) -> bool:
+def read_calibration(folder: Path, backbone: Backbone, expected: Calibration) -> bool:
     """Give `backbone` the statistics kept in the folder; False when they are not those expected."""
     path = folder / CALIBRATION
-    if not path.exists() or sha256_of(path) != expected["sha256"]:
+    if not path.exists() or sha256_of(path) != expected.sha256:
         return False
     with open_hdf5(path) as file:
         for name, value in _statistics(backbone).items():

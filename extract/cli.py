@@ -34,7 +34,7 @@ def _show_info(folder: Path) -> None:
 
     cache = FeatureCache(folder)
     info = {
-        **cache.identity,
+        **cache.identity.to_json(),
         "bad_images": [f"{bad.images} {bad.name}: {bad.reason}" for bad in cache.bad],
         "gigabytes": round(cache.size / 1e9, 3),
         "audit": cache.audit,

@@ -6,13 +6,13 @@ import shutil
 import sys
 from collections.abc import Mapping, Sequence
 
+from data.cache.identity import MAKING, PLACES
 from data.cache.index import INDEX, shard_fault, write_index
 from data.cache.manifest import MANIFEST, differences, read_manifest
 from data.cache.reader import FeatureCache
 from data.cache.verify import cache_files, remove_leftovers
 from data.tools.errors import UserError
 from data.tools.locks import CacheLocks
-from extract.identity import MATTER_WHILE_INCOMPLETE
 from extract.job import Job
 
 _WAYS_OUT = "give --overwrite to make it again, or another --cache-dir to keep both"
@@ -27,10 +27,9 @@ def settle(job: Job) -> bool:
         _begin(job)
         return False
     before = read_manifest(job.folder)
-    # The statistics are measured once; whether they are the same is seen when they are read.
-    job.manifest.identity["calibration"] = before.identity["calibration"]
     complete = is_complete(job)
-    ignored = MATTER_WHILE_INCOMPLETE if complete else ()
+    # The statistics are measured once; whether they are the same is seen when they are read.
+    ignored = (*PLACES, "calibration", *(MAKING if complete else ()))
     found = differences(before, job.manifest, ignore=ignored)
     if found:
         raise UserError(
@@ -90,7 +89,8 @@ def complete(job: Job, known: Mapping[int, str]) -> None:
 
 def _begin(job: Job) -> None:
     if job.backbone.has_untrained_batch_norm:
-        job.manifest.identity["calibration"] = job.measure_statistics()
+        calibration = job.measure_statistics()
+        job.manifest = job.manifest.calibrated(calibration)
     faults = [shard_fault(job.folder, shard, job.manifest) for shard in job.shards]
     if "made from something else" in faults:
         raise UserError(

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
-from typing import Any
 
 import numpy
 import PIL
 import torch
 import torchvision
 
-from data.cache.manifest import SCHEMA, Manifest, describe_images
+from data.cache.identity import Identity
+from data.cache.manifest import Manifest, describe_images
 from data.images.folder import ImageSet
 from extract.backbones.backbone import Backbone
 from extract.config import ExtractConfig
-
-# A complete cache is good whatever made it; only an unfinished one must go on alike.
-MATTER_WHILE_INCOMPLETE = ("device", "versions")
 
 
 def describe_extraction(
@@ -35,37 +31,35 @@ def describe_extraction(
     batch size, number of processes) is not, or is not compared.
     """
     depths = backbone.depths
-    identity: dict[str, Any] = {
-        "schema": SCHEMA,
-        "backbone": backbone.name,
-        "weights": backbone.weights,
-        "weights_sha256": backbone.weights_sha256,
-        "weights_source": backbone.weights_source,
-        "weights_provenance": backbone.weights_provenance,
-        "padding": backbone.padding,
-        "padding_changes": backbone.padding_changes,
-        "protocol": config.protocol,
-        "features": asdict(config.features),
-        "taps": list(backbone.taps.values()),
-        "levels": dict(levels),
-        "layers_run": {level: depths.at_node[node] for level, node in backbone.taps.items()},
-        "layers_in_all": depths.whole,
-        "image_size": config.image_size,
-        "precision": precision,
-        "device": device.type,
-        "seed": config.seed,
-        "calibration": None,
-        "compression": config.compression,
-        "images": describe_images(images.records),
-        "sources": {
+    identity = Identity(
+        backbone=backbone.name,
+        weights=backbone.weights,
+        weights_sha256=backbone.weights_sha256,
+        weights_source=backbone.weights_source,
+        weights_provenance=backbone.weights_provenance,
+        padding=backbone.padding,
+        padding_changes=backbone.padding_changes,
+        protocol=config.protocol,
+        features=config.features,
+        taps=tuple(backbone.taps.values()),
+        levels=dict(levels),
+        layers_run={level: depths.at_node[node] for level, node in backbone.taps.items()},
+        layers_in_all=depths.whole,
+        image_size=config.image_size,
+        precision=precision,
+        device=device.type,
+        seed=config.seed,
+        compression=config.compression,
+        images=describe_images(images.records),
+        sources={
             "train": str(config.train or "samples"),
             "test": str(config.test or "samples"),
         },
-        "versions": {
+        versions={
             "torch": torch.__version__,
             "torchvision": torchvision.__version__,
             "pillow": PIL.__version__,
             "numpy": numpy.__version__,
         },
-    }
+    )
     return Manifest(identity, tuple(images.records), tuple(images.bad))

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 
+from data.cache.identity import Calibration
 from data.cache.index import shard_fault
 from data.cache.manifest import Manifest, read_manifest
 from data.cache.shards import shard_count, shard_rows
@@ -62,7 +63,7 @@ class Job:
 
     def calibrate(self) -> None:
         """Give an untrained network the BatchNorm statistics this cache is made with."""
-        expected = self.manifest.identity["calibration"]
+        expected = self.manifest.identity.calibration
         if expected is None or read_calibration(self.folder, self.backbone, expected):
             return
         if self.measure_statistics() != expected:
@@ -71,7 +72,7 @@ class Job:
                 "this machine: give --overwrite to make the cache again"
             )
 
-    def measure_statistics(self) -> dict[str, object]:
+    def measure_statistics(self) -> Calibration:
         """Calibrate on the first training images; what the manifest says of it."""
         return write_calibration(
             self.folder,
@@ -87,7 +88,7 @@ class Job:
             self.backbone,
             self.config.features,
             device=self.device,
-            precision=self.manifest.identity["precision"],
+            precision=self.manifest.identity.precision,
             batch_size=self.batch_size,
         )
         return extract_shards(
@@ -148,7 +149,7 @@ def run_task(
     job = Job(
         config, find_device(config.device), backbone or _load_once(config), images, manifest, folder
     )
-    if job.backbone.weights_sha256 != manifest.identity["weights_sha256"]:
+    if job.backbone.weights_sha256 != manifest.identity.weights_sha256:
         raise UserError(f"weights {config.weights!r} are others here than where the run began")
     job.calibrate()
     with CacheLocks(folder) as locks, locks.shards(shards):

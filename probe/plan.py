@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+from data.cache.identity import Identity
 from data.cache.manifest import MANIFEST
 from data.cache.reader import FeatureCache
 from data.protocols import Protocol, TrainingRecipe, exactly_solved, find_protocol, without_sigmoid
@@ -29,26 +30,20 @@ class Run:
     heads: tuple[HeadSpec, ...]
     reads_pixels: bool  # the paper's PosENet rows: only the level `input`, whatever the backbone
 
-    def cache_identity(self) -> dict[str, Any]:
+    @property
+    def identity(self) -> Identity:
         """What of the cache decides the run: of the pixels' runs, not the backbone."""
-        identity = dict(self.cache.identity)
-        if not self.reads_pixels:
-            return identity
-        kept = ("schema", "protocol", "features", "image_size", "images", "sources")
-        return {key: identity[key] for key in kept if key in identity}
+        return self.cache.identity.of_pixels() if self.reads_pixels else self.cache.identity
 
     def columns(self) -> dict[str, Any]:
         """The columns of `scores.csv` that describe the run."""
-        identity = self.cache.identity
-        described = {
-            "backbone": identity["backbone"],
-            "weights": identity["weights"],
-            "backbone_padding": identity["padding"],
+        return {
+            "backbone": self.identity.backbone,
+            "weights": self.identity.weights,
+            "backbone_padding": self.identity.padding,
+            "protocol": self.protocol,
+            "normalization": self.identity.features.normalization,
         }
-        if self.reads_pixels:
-            described = {"backbone": PIXELS, "weights": "-", "backbone_padding": "-"}
-        normalization = identity["features"]["normalization"]
-        return {**described, "protocol": self.protocol, "normalization": normalization}
 
 
 def plan_runs(config: ProbeConfig) -> list[Run]:
@@ -62,7 +57,7 @@ def plan_runs(config: ProbeConfig) -> list[Run]:
     pixels: dict[str, Run] = {}
     for cache in _caches(config):
         protocol = _protocol(config, cache)
-        suffix = "" if protocol.name == cache.identity["protocol"] else f"-{protocol.name}"
+        suffix = "" if protocol.name == cache.identity.protocol else f"-{protocol.name}"
         heads = _heads(config, cache)
         if config.solver == "exact":
             protocol, suffix = exactly_solved(protocol), f"{suffix}-exact"
@@ -133,17 +128,17 @@ def _caches(config: ProbeConfig) -> list[FeatureCache]:
         raise UserError(f"no feature cache in {config.cache_dir}: run extract-features first")
     caches = [FeatureCache(folder) for folder in folders]
     if config.backbone:
-        found = sorted({cache.identity["backbone"] for cache in caches})
+        found = sorted({cache.identity.backbone for cache in caches})
         for name in config.backbone:
             if name not in found:
                 raise UserError(
                     f"no cache of backbone {name!r} in {config.cache_dir}: it has "
                     f"{', '.join(found)}; run extract-features --backbone {name} first"
                 )
-        caches = [cache for cache in caches if cache.identity["backbone"] in config.backbone]
+        caches = [cache for cache in caches if cache.identity.backbone in config.backbone]
     if config.protocol:
         features = find_protocol(config.protocol).features
-        caches = [c for c in caches if c.identity["features"]["taps"] == features.taps]
+        caches = [c for c in caches if c.identity.features.taps == features.taps]
         if not caches:
             raise UserError(
                 f"no cache in {config.cache_dir} fits --protocol {config.protocol}: run "
@@ -153,7 +148,7 @@ def _caches(config: ProbeConfig) -> list[FeatureCache]:
 
 
 def _protocol(config: ProbeConfig, cache: FeatureCache) -> Protocol:
-    return find_protocol(config.protocol or cache.identity["protocol"])
+    return find_protocol(config.protocol or cache.identity.protocol)
 
 
 def _override(recipe: TrainingRecipe, config: ProbeConfig) -> TrainingRecipe:
@@ -177,7 +172,7 @@ def _heads(config: ProbeConfig, cache: FeatureCache) -> list[HeadSpec]:
         )
     identity = cache.identity
     every = table_heads(
-        identity["backbone"], identity["padding"], _backbone_levels(cache), range(config.seeds)
+        identity.backbone, identity.padding, _backbone_levels(cache), range(config.seeds)
     ) + table_heads(PIXELS, "-", INPUT_LEVELS, range(config.seeds))
     narrowed: list[Callable[[HeadSpec], bool]] = [
         lambda head: not levels or head.levels in levels,
@@ -208,9 +203,9 @@ def _parse_levels(text: str, cache: FeatureCache) -> tuple[str, ...]:
 
 def _pixels_name(cache: FeatureCache) -> str:
     identity = cache.identity
-    stem = f"{identity['backbone']}-{identity['weights']}-{identity['padding']}"
+    stem = f"{identity.backbone}-{identity.weights}-{identity.padding}"
     return PIXELS + cache.folder.name.removeprefix(stem)
 
 
 def _images(cache: FeatureCache) -> tuple[Any, ...]:
-    return (*cache.records, *sorted(cache.identity["features"].items()))
+    return (*cache.records, cache.identity.features)

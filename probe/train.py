@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from data.cache.identity import Identity
 from data.protocols import TrainingRecipe
 from data.tools.device import find_device, has_fast_bfloat16
 from data.tools.errors import UserError
@@ -137,7 +138,7 @@ def _settings(run: Run, dtype: torch.dtype) -> dict[str, Any]:
         "schema": results.SCHEMA,
         "protocol": {"name": run.protocol, **asdict(run.recipe)},
         "precision": str(dtype).removeprefix("torch."),
-        "cache": run.cache_identity(),
+        "cache": run.identity.to_json(),
     }
     return dict(results.as_json(settings))
 
@@ -148,6 +149,8 @@ def _check_settings(folder: Path, settings: dict[str, Any], overwrite: bool) -> 
         return
     for part, value in settings.items():
         old = existing.get(part)
+        if part == "cache":  # with the keys that older runs left out
+            old = Identity.from_json(old).to_json()
         if old != value:
             raise UserError(
                 f"{folder} was made with another {part} ({_difference(old, value)}): "

@@ -1,12 +1,18 @@
 """Small feature caches for tests: position leaks into f1 and f2 by design."""
 
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from data.cache.reader import FeatureCache, write_cache
-from data.images.folder import ImageRecord
+from data.cache.identity import Identity
+from data.cache.index import write_index
+from data.cache.manifest import Manifest, describe_images
+from data.cache.reader import FeatureCache
+from data.cache.shards import ShardWriter, shard_count, shard_rows
+from data.images.folder import BadImage, ImageRecord
 from data.protocols import PROTOCOLS
 
 CHANNELS = {"input": 3, "f1": 6, "f2": 5, "f3": 4, "f4": 4, "f5": 4}
@@ -38,18 +44,16 @@ def make_cache(
         for images, count in counts.items()
         for index in range(count)
     ]
-    recipe = PROTOCOLS[protocol].features
-    identity = {
-        "backbone": backbone,
-        "weights": "random",
-        "weights_sha256": "0" * 64,
-        "padding": padding,
-        "protocol": protocol,
-        "features": recipe.__dict__,
-        "precision": "fp32",
-        "image_size": 224,
-        "sources": {"train": "made up", "test": "made up"},
-    }
+    identity = Identity(
+        backbone=backbone,
+        weights="random",
+        weights_sha256="0" * 64,
+        padding=padding,
+        protocol=protocol,
+        features=PROTOCOLS[protocol].features,
+        precision="fp32",
+        sources={"train": "made up", "test": "made up"},
+    )
     arrays = {
         level: features(len(records), channels, seed)
         for seed, (level, channels) in enumerate(CHANNELS.items())
@@ -57,3 +61,35 @@ def make_cache(
     arrays["input"] = features(len(records), 3, 100)[:, [0, 0, 0]] * np.float16(0.1)
     suffix = "" if protocol == "paper" else f"-{protocol}"
     return write_cache(parent / f"{backbone}-random-{padding}{suffix}", identity, records, arrays)
+
+
+def write_cache(
+    folder: Path,
+    identity: Identity,
+    records: Sequence[ImageRecord],
+    arrays: Mapping[str, NDArray[np.float16]],
+    bad: Sequence[BadImage] = (),
+) -> FeatureCache:
+    """A complete cache in `folder` (created) from arrays in memory.
+
+    `arrays`: level -> (len(records), C, 28, 28) float16. The levels and images of the identity are
+    filled in.
+    """
+    levels = {level: array.shape[1] for level, array in arrays.items()}
+    identity = replace(identity, levels=levels, images=describe_images(records))
+    manifest = Manifest(identity, tuple(records), tuple(bad))
+    folder.mkdir(parents=True, exist_ok=True)
+    manifest.write(folder)
+    known = {}
+    for shard in range(shard_count(len(records))):
+        rows = shard_rows(shard, len(records))
+        writer = ShardWriter(folder, shard, manifest)
+        part = {level: array[rows.start : rows.stop] for level, array in arrays.items()}
+        try:
+            writer.write(part, dict.fromkeys(arrays, 0.0))
+            known[shard] = writer.finish()
+        except BaseException:
+            writer.discard()
+            raise
+    write_index(folder, manifest, known)
+    return FeatureCache(folder)

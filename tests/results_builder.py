@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import h5py
@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from data.cache.identity import Identity, Images
 from data.protocols import PROTOCOLS
 from data.targets import position_map
 from data.vocabulary import PIXELS
@@ -75,46 +76,42 @@ class ResultsBuilder:
             weights = padding = "-"
         if heads is None:
             heads = table_heads(backbone, padding, ("input",) if pixels else levels, range(seeds))
-        features = asdict(PROTOCOLS[protocol].features)
-        features["normalization"] = normalization or features["normalization"]
-        features["crop_border"] = crop_border
+        features = replace(PROTOCOLS[protocol].features, crop_border=crop_border)
+        features = replace(features, normalization=normalization or features.normalization)
         suffix = "" if protocol == "paper" else f"-{protocol}"
         name = run or (PIXELS if pixels else f"{backbone}-{weights}-{padding}") + suffix
         place = self.folder / name
         place.mkdir(parents=True)
-        identity = {
-            "schema": 1,
-            "protocol": protocol,
-            "features": features,
-            "image_size": image_size,
-            "images": {"counts": counts, "sha256": images_digest},
-            "sources": sources or {"train": "samples", "test": "samples"},
-        }
+        identity = Identity(
+            protocol=protocol,
+            features=features,
+            image_size=image_size,
+            images=Images(counts, images_digest),
+            sources=sources or {"train": "samples", "test": "samples"},
+        )
         if not pixels:
-            identity |= {
-                "backbone": backbone,
-                "weights": weights,
-                "weights_sha256": "a" * 64,
-                "weights_source": weights,
-                "padding": padding,
-                "padding_changes": [] if padding == "zeros" else ["features.0"],
-                "taps": [f"tap.{level}" for level in levels],
-                "layers_run": {level: LAYERS[level] for level in levels},
-                "layers_in_all": 13,
-                "levels": {level: CHANNELS[level] for level in ("input", *levels)},
-                "precision": "bf16",
-                "device": "cpu",
-                "seed": 0,
-                "calibration": None,
-                "compression": None,
-                "versions": {"torch": "2.15", "torchvision": "0.30"},
-            }
+            identity = replace(
+                identity,
+                backbone=backbone,
+                weights=weights,
+                weights_sha256="a" * 64,
+                weights_source=weights,
+                padding=padding,
+                padding_changes={} if padding == "zeros" else {"features.0": padding},
+                taps=tuple(f"tap.{level}" for level in levels),
+                layers_run={level: LAYERS[level] for level in levels},
+                layers_in_all=13,
+                levels={level: CHANNELS[level] for level in ("input", *levels)},
+                precision="bf16",
+                device="cpu",
+                versions={"torch": "2.15", "torchvision": "0.30"},
+            )
         recipe = asdict(PROTOCOLS[protocol].training)
         settings = {
             "schema": SCHEMA,
             "protocol": {"name": protocol, **json.loads(json.dumps(recipe))},
             "precision": "float32",
-            "cache": identity,
+            "cache": identity.to_json(),
             "about": {"device": "cpu", "torch": "2.15"},
         }
         (place / "run.json").write_text(json.dumps(settings))
@@ -150,7 +147,7 @@ class ResultsBuilder:
                         "spc": np.nanmean(spc) if np.isfinite(spc).any() else np.nan,
                         "mae": mae.mean(),
                         "protocol": protocol,
-                        "normalization": features["normalization"],
+                        "normalization": features.normalization,
                         "seed": head.seed,
                         "n_images": count,
                         "n_undefined": int(np.isnan(spc).sum()),

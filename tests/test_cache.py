@@ -1,10 +1,12 @@
 import errno
 import fcntl
+import json
 import os
 import pickle
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -13,10 +15,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data.cache.reader import FeatureCache, write_cache
+from data.cache.identity import Calibration, Identity, Images
+from data.cache.reader import FeatureCache
 from data.images.folder import BadImage, ImageRecord
 from data.tools.errors import UserError
 from data.tools.locks import CacheLocks
+from tests.caches import write_cache
 
 CHANNELS = {"input": 3, "f1": 5, "f2": 2}
 COUNT = 150  # three shards, the last one short
@@ -41,7 +45,8 @@ FEATURES = random_features()
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("features") / "cache"
-    write_cache(folder, {"backbone": "toy", "sources": {"train": "/a"}}, RECORDS, FEATURES, BAD)
+    identity = Identity(backbone="toy", sources={"train": "/a"})
+    write_cache(folder, identity, RECORDS, FEATURES, BAD)
     return folder
 
 
@@ -55,8 +60,8 @@ def test_cache_tells_what_it_was_made_from(folder: Path) -> None:
     assert cache.bad == tuple(BAD)
     assert cache.levels == CHANNELS
     assert list(cache.levels) == list(CHANNELS)
-    assert cache.identity["backbone"] == "toy"
-    assert cache.identity["images"]["counts"] == {"train": 100, "test": 50}
+    assert cache.identity.backbone == "toy"
+    assert cache.identity.images.counts == {"train": 100, "test": 50}
     assert cache.rows("test").tolist() == list(range(100, 150))
     assert cache.rows("black").tolist() == []
     for level, features in FEATURES.items():
@@ -92,7 +97,7 @@ def test_read_refuses_unknown_levels_and_lists_the_good_ones(folder: Path) -> No
 
 def test_cache_survives_pickling_and_moving(folder: Path, tmp_path: Path) -> None:
     moved = tmp_path / "moved"
-    write_cache(moved.with_name("made"), {"backbone": "toy"}, RECORDS, FEATURES)
+    write_cache(moved.with_name("made"), Identity(backbone="toy"), RECORDS, FEATURES)
     moved.with_name("made").rename(moved)
     cache = pickle.loads(pickle.dumps(FeatureCache(moved)))
     np.testing.assert_array_equal(cache.read("f2", [149, 0]), FEATURES["f2"][[149, 0]])
@@ -110,9 +115,8 @@ def test_plain_h5py_reads_every_level_and_the_names(folder: Path) -> None:
 
 def test_equal_features_give_equal_bytes(folder: Path, tmp_path: Path) -> None:
     time.sleep(1.1)  # HDF5 keeps times in whole seconds, where it keeps them
-    write_cache(
-        tmp_path / "again", {"backbone": "toy", "sources": {"train": "/a"}}, RECORDS, FEATURES, BAD
-    )
+    identity = Identity(backbone="toy", sources={"train": "/a"})
+    write_cache(tmp_path / "again", identity, RECORDS, FEATURES, BAD)
     assert contents(tmp_path / "again") == contents(folder)
 
 
@@ -128,11 +132,11 @@ def test_file_names_that_are_no_utf8_are_kept(tmp_path: Path) -> None:
     name = os.fsdecode(b"caf\xe9.jpg")
     records = [ImageRecord(name, "train", "0" * 64)]
     arrays = {"f1": np.zeros((1, 1, 28, 28), np.float16)}
-    assert write_cache(tmp_path / "cache", {}, records, arrays).records[0].name == name
+    assert write_cache(tmp_path / "cache", Identity(), records, arrays).records[0].name == name
 
 
 def test_compressed_cache_reads_the_same(folder: Path, tmp_path: Path) -> None:
-    identity = {"backbone": "toy", "compression": "bitshuffle-lz4"}
+    identity = Identity(backbone="toy", compression="bitshuffle-lz4")
     features = {level: np.round(array) for level, array in FEATURES.items()}
     cache = write_cache(tmp_path / "small", identity, RECORDS, features)
     rows = [3, 149, 64, 63, 3]
@@ -145,14 +149,14 @@ def test_values_beyond_float16_name_image_and_level(tmp_path: Path) -> None:
     features = random_features()
     features["f2"][70, 1, 3, 4] = -np.inf
     with pytest.raises(UserError, match=r"level f2 of train image folder 70/ä-70\.jpg"):
-        write_cache(tmp_path / "cache", {}, RECORDS, features)
+        write_cache(tmp_path / "cache", Identity(), RECORDS, features)
 
 
 @pytest.mark.parametrize("damage", ["no index", "no shard", "short shard", "no folder"])
 def test_incomplete_caches_are_refused(tmp_path: Path, damage: str) -> None:
     folder = tmp_path / "cache"
     if damage != "no folder":
-        write_cache(folder, {}, RECORDS, FEATURES)
+        write_cache(folder, Identity(), RECORDS, FEATURES)
     if damage == "no index":
         (folder / "cache.h5").unlink()
     if damage == "no shard":
@@ -173,7 +177,7 @@ def test_another_schema_version_is_refused(tmp_path: Path) -> None:
     from data.cache.sums import read_sums, write_sums
     from data.tools.files import sha256_of
 
-    write_cache(tmp_path, {}, RECORDS, FEATURES)
+    write_cache(tmp_path, Identity(), RECORDS, FEATURES)
     with h5py.File(tmp_path / "cache.h5", "r+") as file:
         file.attrs["schema"] = 99
     sums = read_sums(tmp_path)
@@ -196,7 +200,7 @@ def test_a_disk_without_locks_is_named_with_its_remedy(
 def test_a_missing_plugin_is_named_with_its_remedy(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write_cache(tmp_path, {"compression": "bitshuffle-lz4"}, RECORDS, FEATURES)
+    write_cache(tmp_path, Identity(compression="bitshuffle-lz4"), RECORDS, FEATURES)
     monkeypatch.setitem(sys.modules, "hdf5plugin", None)
     with pytest.raises(UserError, match=r"pip install 'position-probes\[compression\]'"):
         FeatureCache(tmp_path)
@@ -212,3 +216,60 @@ def test_work_goes_on_without_locks(
     with CacheLocks(tmp_path) as locks, locks.whole(), locks.shards([0, 1]):
         pass
     assert "no locks available" in capsys.readouterr().err
+
+
+def test_an_identity_is_the_same_from_json_and_old_ones_stay_readable() -> None:
+    identity = Identity(
+        backbone="toy",
+        weights="random",
+        padding="zeros",
+        taps=("a", "b"),
+        levels={"f2": 1, "f1": 2},
+        calibration=Calibration(64, 16, "0" * 64),
+        images=Images({"train": 3}, "1" * 64),
+    )
+    again = Identity.from_json(json.loads(json.dumps(identity.to_json())))
+    assert again == identity
+    assert again.digest == identity.digest
+    assert identity.to_json()["taps"] == ["a", "b"]
+    # What a run of the pixels kept of it before it had a type.
+    old = {"schema": 2, "protocol": "paper", "image_size": 224, "sources": {"train": "/a"}}
+    assert Identity.from_json(old) == Identity(sources={"train": "/a"})
+    assert Identity.from_json(old).backbone == "pixels"
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [
+        *([], 3, None, {"colour": 1}, {"levels": ["f1"]}, {"levels": {"f1": "many"}}),
+        *(
+            {"taps": "abc"},
+            {"images": {"counts": 3}},
+            {"calibration": {"images": 1}},
+            {"seed": "0"},
+        ),
+        *({"features": {"taps": "paper"}}, {"sources": {"train": None}}, {"schema": True}),
+    ],
+)
+def test_a_forged_identity_is_refused(forged: object) -> None:
+    with pytest.raises(ValueError):
+        Identity.from_json(forged)
+
+
+def test_identities_differ_in_content_not_in_place() -> None:
+    before = Identity(
+        sources={"train": "/a"},
+        levels={"f1": 1, "f2": 1},
+        weights_provenance={"loss": float("nan"), "shape": (1, 2), "classes": {3: "cat"}},
+    )
+    read = Identity.from_json(json.loads(json.dumps(before.to_json())))
+    moved = replace(read, sources={"train": "/b"}, weights_source="elsewhere")
+    assert read.differences(moved) == []
+    assert before.differences(read) == []  # NaN, tuples and whole numbers as keys, through JSON
+    assert before.digest == read.digest == moved.digest
+    assert replace(before, versions={"torch": "1"}).content == before.content
+    other = replace(before, levels={"f2": 1, "f1": 1})
+    assert before.differences(other) == [
+        'levels: {"f1":1,"f2":1} in the cache, {"f2":1,"f1":1} now'
+    ]
+    assert before.digest != other.digest

@@ -75,13 +75,13 @@ def test_the_audit_bounds_the_conversion_to_float16(reference: Path) -> None:
 def test_identity_names_what_moves_a_feature(reference: Path) -> None:
     identity = FeatureCache(reference).identity
     assert reference.name == "squeezenet1_1-random-zeros-image-size-32"
-    assert identity["precision"] == "fp32"
-    assert identity["levels"] == {"input": 3, "f1": 16, "f2": 32}
-    assert identity["taps"] == ["features.3.squeeze", "features.6.squeeze"]
-    assert identity["layers_run"] == {"f1": 2, "f2": 8}  # the stem; three layers a fire module
-    assert identity["layers_in_all"] == 25  # the classifier is dropped
-    assert identity["features"]["crop_border"] == 0
-    assert identity["images"]["counts"] == {
+    assert identity.precision == "fp32"
+    assert identity.levels == {"input": 3, "f1": 16, "f2": 32}
+    assert identity.taps == ("features.3.squeeze", "features.6.squeeze")
+    assert identity.layers_run == {"f1": 2, "f2": 8}  # the stem; three layers a fire module
+    assert identity.layers_in_all == 25  # the classifier is dropped
+    assert identity.features.crop_border == 0
+    assert identity.images.counts == {
         "train": 130,
         "test": 10,
         "black": 1,
@@ -189,8 +189,8 @@ def test_untrained_batch_norm_is_calibrated_once_for_all_jobs(photos: Path, tmp_
         folder = extract(tmp_path, num_shards=2, shard_index=index)
     assert contents(folder) == contents(alone)
     cache = FeatureCache(folder)
-    calibration = cache.identity["calibration"]
-    assert (calibration["images"], calibration["batch_size"]) == (64, 16)
+    calibration = cache.identity.calibration
+    assert (calibration.images, calibration.batch_size) == (64, 16)
     # BatchNorm's output on the images that gave it its statistics; alignment blurs a little.
     normalized = cache.read("f1", np.arange(64)).astype(np.float64)
     assert abs(normalized.mean()) < 0.2
@@ -344,7 +344,7 @@ def test_a_cropped_cache_stands_beside_the_whole_one(photos: Path, tmp_path: Pat
     settings = {"limit": 4, "image_size": 64, "crop_border": 1}
     folder = extract_features(small_config(photos, tmp_path, **settings))
     assert folder.name == "squeezenet1_1-random-zeros-image-size-64-crop-border-1"
-    assert FeatureCache(folder).identity["features"]["crop_border"] == 1
+    assert FeatureCache(folder).identity.features.crop_border == 1
     with pytest.raises(UserError, match="--crop-border 9: level f1 has 15x15 cells"):
         extract_features(small_config(photos, tmp_path, **{**settings, "crop_border": 9}))
     with pytest.raises(UserError, match="--crop-border -1: must not be negative"):

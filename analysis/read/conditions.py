@@ -7,7 +7,6 @@ different conditions are never mixed: each gets a block of its own.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from typing import Any
 
@@ -15,21 +14,8 @@ import pandas as pd
 
 from analysis.labels import model_label
 from analysis.read.results import Results
+from data.cache.identity import Identity
 from data.vocabulary import IMAGE_SIZE
-
-# Parts of a cache's identity that belong to one backbone, or that do not move its scores.
-_OF_ONE_BACKBONE: tuple[str, ...] = (
-    "backbone",
-    "weights_sha256",
-    "weights_source",
-    "weights_provenance",
-    "levels",
-    "taps",
-    "layers_run",
-    "layers_in_all",
-)
-_OF_ONE_BACKBONE += ("padding", "padding_changes", "calibration")
-_NOT_COMPARED = ("schema", "versions", "sources", "precision", "compression", "device")
 
 
 def add_conditions(results: Results) -> pd.DataFrame:
@@ -61,11 +47,10 @@ def _describe(run: str, results: Results) -> dict[str, Any]:
     """What decides the scores of a run, apart from backbone and padding: JSON-able."""
     settings = results.runs[run]
     first = results.scores[results.scores["run"] == run].iloc[0]
-    left_out = (*_OF_ONE_BACKBONE, *_NOT_COMPARED)
-    identity = {key: value for key, value in settings["cache"].items() if key not in left_out}
-    identity["weights"] = first["weights"]
-    identity["training"] = settings.get("protocol")
-    return identity
+    identity: Identity = settings["cache"]
+    described = {**identity.condition, "weights": first["weights"]}
+    described["training"] = settings.get("protocol")
+    return described
 
 
 def _agree(pixels: dict[str, Any], condition: dict[str, Any]) -> bool:
@@ -109,7 +94,7 @@ def _heading(runs: list[str], results: Results) -> str:
     how += f" of batches of {training['batch_size']}" if "batch_size" in training else ""
     if training.get("optimizer") == "exact":
         how = "solved exactly"
-    cropped = settings["cache"].get("features", {}).get("crop_border", 0)
+    cropped = settings["cache"].features.crop_border
     how += f", every level cropped by {cropped} at each side" if cropped else ""
     return (
         f"{weights_label(score['weights'], models)}; {image_label(settings['cache'])}; protocol "
@@ -126,15 +111,15 @@ def weights_label(weights: str, models: str) -> str:
     return f"{models} with {'ImageNet weights' if weights == 'imagenet' else f'weights {weights}'}"
 
 
-def image_label(identity: dict[str, Any]) -> str:
+def image_label(identity: Identity) -> str:
     """Which images a cache was made of, as a heading says it; their size where it is unusual."""
-    size = identity.get("image_size", IMAGE_SIZE)
+    size = identity.image_size
     return _sources(identity) + (f" at {size}x{size}" if size != IMAGE_SIZE else "")
 
 
-def _sources(identity: dict[str, Any]) -> str:
-    counts = identity.get("images", {}).get("counts", {})
-    sources = identity.get("sources", {})
+def _sources(identity: Identity) -> str:
+    counts = identity.images.counts
+    sources = identity.sources
     if set(sources.values()) <= {"samples"} and sources:
         number = (
             f" ({counts.get('train', 0)} train, {counts.get('test', 0)} test)" if counts else ""
@@ -146,8 +131,3 @@ def _sources(identity: dict[str, Any]) -> str:
         name = "embedded samples" if source == "samples" else "/".join(source.split("/")[-2:])
         parts.append(f"{images} {name}" + (f" ({counts[images]})" if images in counts else ""))
     return ", ".join(parts)
-
-
-def short_digest(text: str) -> str:
-    """Eight hexadecimal digits that stand for `text` in file names."""
-    return hashlib.sha256(text.encode()).hexdigest()[:8]

@@ -57,7 +57,7 @@ def measure(results: Results) -> pd.DataFrame:
 
 def all_levels(settings: dict[str, Any]) -> str:
     """The levels of a run's backbone together, `f1+f2+f3+f4+f5`; `input` for the pixels."""
-    levels = [level for level in settings["cache"].get("levels", {}) if level != INPUT]
+    levels = [level for level in settings["cache"].levels if level != INPUT]
     return "+".join(levels) or INPUT
 
 

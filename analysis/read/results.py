@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from data.cache.identity import Identity
 from data.targets import PATTERNS
 from data.tools.errors import UserError
 from data.vocabulary import SCORED_SETS, STATUSES
@@ -36,7 +37,7 @@ class Results:
     curves: (
         pd.DataFrame
     )  # run, head, n_train, spc, mae, heldout_loss; without rows where unmeasured
-    runs: dict[str, dict[str, Any]]  # run -> its run.json
+    runs: dict[str, dict[str, Any]]  # run -> its run.json; "cache" is an `Identity`
 
 
 @dataclass(frozen=True)
@@ -223,8 +224,7 @@ def _read_run(path: Path) -> dict[str, Any]:
     try:
         settings = json.loads(path.read_text(encoding="utf-8"))
         schema = settings["schema"]
-        if not isinstance(settings["cache"], dict):
-            raise KeyError("cache")
+        settings["cache"] = Identity.from_json(settings["cache"])
     except FileNotFoundError:
         raise UserError(
             f"{path} is missing, so the results are half written: run train-probes again"

@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from analysis.read.results import Results
+from data.cache.identity import Identity
 from data.protocols import PROTOCOLS, protocol_options
 from data.vocabulary import IMAGE_SIZE, PIXELS, SCORED_SETS
 
@@ -28,6 +29,11 @@ class Situation:
     caches: frozenset[tuple[str, str]] = frozenset()  # backbone and padding of its runs
     seeds: int = 1  # of the head that has most
     results_dir: Path = _DEFAULT_RESULTS
+
+    @property
+    def identity(self) -> Identity | None:
+        """What the caches were made from, backbone and padding aside."""
+        return self.settings["cache"] if self.settings else None
 
 
 def situation(condition: pd.DataFrame, results: Results) -> Situation:
@@ -71,25 +77,12 @@ def head_command(backbone: str, head: Any, known: Situation) -> str:
 def extract_command(backbone: str, padding: str, known: Situation) -> str:
     """`extract-features` with the images and recipe of a condition."""
     words = ["extract-features", "--backbone", backbone]
-    identity = (known.settings or {}).get("cache", {})
+    identity = known.identity
     if known.weights != "imagenet":
         words += ["--weights", _weights_argument(known.weights, identity)]
     if padding != "zeros":
         words += ["--padding", padding]
-    words += _image_options(identity)
-    protocol = identity.get("protocol", known.protocol)
-    if protocol != "paper":
-        words += ["--protocol", protocol]
-    normalization = identity.get("features", {}).get("normalization")
-    if protocol in PROTOCOLS and normalization is not None:
-        usual = PROTOCOLS[protocol].features.normalization
-        words += ["--normalization", normalization] if normalization != usual else []
-    for name, option, default in (
-        ("image_size", "--image-size", IMAGE_SIZE),
-        ("crop_border", "--crop-border", 0),
-    ):
-        value = {**identity, **identity.get("features", {})}.get(name, default)
-        words += [option, str(value)] if value != default else []
+    words += _recipe_options(identity or Identity(protocol=known.protocol))
     return shlex.join(words + _cache_option(known))
 
 
@@ -104,7 +97,7 @@ def _training_options(known: Situation) -> list[str]:
     recipe = settings.get("protocol", {})
     protocol, options = protocol_options(known.protocol)
     words += options
-    if protocol != settings.get("cache", {}).get("protocol", protocol):
+    if known.identity and protocol != known.identity.protocol:
         words += ["--protocol", protocol]
     if protocol in PROTOCOLS and "--solver" not in options:
         usual = PROTOCOLS[protocol].training
@@ -120,25 +113,34 @@ def _training_options(known: Situation) -> list[str]:
 
 
 def _images(known: Situation) -> Iterable[str]:
-    identity = (known.settings or {}).get("cache", {})
-    return identity.get("images", {}).get("counts", SCORED_SETS)
+    return (known.identity.images.counts if known.identity else None) or SCORED_SETS
 
 
-def _weights_argument(weights: str, identity: dict[str, Any]) -> str:
-    source = identity.get("weights_source")
+def _weights_argument(weights: str, identity: Identity | None) -> str:
     if weights == "random":
         return "random"
-    return str(source) if isinstance(source, str) else f"{weights}-checkpoint"
+    return (identity.weights_source if identity else "") or f"{weights}-checkpoint"
 
 
-def _image_options(identity: dict[str, Any]) -> Iterable[str]:
+def _recipe_options(identity: Identity) -> Iterable[str]:
+    """Images and recipe, where they are not the default."""
     words = []
-    for images, source in identity.get("sources", {}).items():
+    for images, source in identity.sources.items():
         if source != "samples":
-            words += [f"--{images}", str(source)]
-    counts = identity.get("images", {}).get("counts", {})
-    if not words and counts.get("train", _SAMPLE_COUNT) < _SAMPLE_COUNT:
-        words += ["--limit", str(counts["train"])]
+            words += [f"--{images}", source]
+    train = identity.images.counts.get("train", _SAMPLE_COUNT)
+    if not words and train < _SAMPLE_COUNT:
+        words += ["--limit", str(train)]
+    if identity.protocol != "paper":
+        words += ["--protocol", identity.protocol]
+    normalization = identity.features.normalization
+    usual = PROTOCOLS.get(identity.protocol)
+    if usual and normalization != usual.features.normalization:
+        words += ["--normalization", normalization]
+    if identity.image_size != IMAGE_SIZE:
+        words += ["--image-size", str(identity.image_size)]
+    if identity.features.crop_border:
+        words += ["--crop-border", str(identity.features.crop_border)]
     return words
 
 

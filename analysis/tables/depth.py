@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pandas as pd
 
 from analysis.read.measured import in_table_order
 from analysis.read.results import Results
+from data.cache.identity import Identity
 from data.targets import PATTERNS
 from data.vocabulary import INPUT, PIXELS
 
@@ -37,17 +36,17 @@ def by_depth(results: Results, measured: pd.DataFrame) -> pd.DataFrame:
     return pd.concat(parts, axis="columns").reset_index(drop=True)
 
 
-def _place(identity: dict[str, Any], level: str) -> tuple[str, float, float]:
+def _place(identity: Identity, level: str) -> tuple[str, float, float]:
     if level == INPUT:
         return INPUT, 0.0, 1.0
-    taps = dict(zip(_levels(identity), identity.get("taps", []), strict=False))
-    layers = identity.get("layers_run", {}).get(level, np.nan)
-    whole = identity.get("layers_in_all")
+    taps = dict(zip(_levels(identity), identity.taps, strict=False))
+    layers = identity.layers_run.get(level, np.nan)
+    whole = identity.layers_in_all
     return taps.get(level, ""), layers, np.nan if whole is None else whole
 
 
-def _levels(identity: dict[str, Any]) -> list[str]:
-    return [level for level in identity.get("levels", {}) if level != INPUT]
+def _levels(identity: Identity) -> list[str]:
+    return [level for level in identity.levels if level != INPUT]
 
 
 def depth_table(results: Results, measured: pd.DataFrame) -> pd.DataFrame:

@@ -173,7 +173,7 @@ def _run(run: str, results: Results) -> dict[str, Any]:
         "images": image_label(settings["cache"]),
         "heads": scores["head"].nunique(),
         "seeds": scores["seed"].nunique(),
-        "facts": list(_flat(settings)),
+        "facts": list(_flat({**settings, "cache": settings["cache"].to_json()})),
     }
 
 

@@ -8,13 +8,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from data.cache.manifest import CALIBRATION, MANIFEST, SCHEMA, Manifest, canonical_json
+from data.cache.identity import SCHEMA, Identity, canonical_json
+from data.cache.manifest import CALIBRATION, MANIFEST, Manifest
 from data.cache.shards import (
     CHECKSUMS,
     damaged_images,
@@ -39,7 +39,7 @@ COMPRESSED = -1  # instead of an offset: the level is in chunks, only HDF5 can r
 class Index:
     """What `cache.h5` tells about its cache."""
 
-    identity: dict[str, Any]
+    identity: Identity
     records: tuple[ImageRecord, ...]
     bad: tuple[BadImage, ...]
     checksums: NDArray[np.uint32]  # (images, levels): CRC-32 of each image's bytes
@@ -51,7 +51,7 @@ class Index:
     @property
     def levels(self) -> dict[str, int]:
         """Level -> channels, in the order of the cache."""
-        return dict(self.identity["levels"])
+        return dict(self.identity.levels)
 
 
 @dataclass(frozen=True)
@@ -161,7 +161,7 @@ def _inspect(folder: Path, index: int, manifest: Manifest, sha256: str | None) -
 
 def _write_images(file: h5py.File, manifest: Manifest) -> None:
     file.attrs["schema"] = SCHEMA
-    file.attrs["identity"] = canonical_json(manifest.identity)
+    file.attrs["identity"] = canonical_json(manifest.identity.to_json())
     file.attrs["identity_sha256"] = manifest.digest
     for field in ("name", "images", "sha256"):
         _write_strings(file, field, [getattr(record, field) for record in manifest.records])
@@ -206,12 +206,12 @@ def _strings(file: h5py.File, name: str) -> list[str]:
 
 
 def _read(file: h5py.File) -> Index:
-    identity = json.loads(file.attrs["identity"])
+    identity = Identity.from_json(json.loads(file.attrs["identity"]))
     records = zip(*(_strings(file, field) for field in ("name", "images", "sha256")), strict=True)
     bad = zip(
         *(_strings(file, f"bad/{field}") for field in ("name", "images", "reason")), strict=True
     )
-    if identity["compression"] != "none":
+    if identity.compression != "none":
         import_plugin()
     return Index(
         identity,
@@ -223,6 +223,6 @@ def _read(file: h5py.File) -> Index:
         file["shards/offset"][()],
         {
             level: {key: float(value) for key, value in file[level].attrs.items()}
-            for level in identity["levels"]
+            for level in identity.levels
         },
     )

@@ -5,48 +5,45 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
+from data.cache.identity import PLACES, Calibration, Identity, Images
 from data.images.folder import BadImage, ImageRecord
 from data.tools.errors import UserError
 from data.tools.files import write_text
 
-SCHEMA = 2
 MANIFEST = "manifest.json"
 CALIBRATION = "calibration.h5"  # statistics of an untrained network, where it needed them
-# What features are made from is compared by content, not by the place it lay in.
-NOT_COMPARED = ("sources", "weights_source")
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """Everything a cache is made from; equal manifests give equal bytes.
+    """Everything a cache is made from; equal manifests give equal bytes."""
 
-    `identity` is JSON-able and holds at least `schema`, `levels` (level -> channels, ordered),
-    `compression` and `images` (see `describe_images`).
-    """
-
-    identity: dict[str, Any]
+    identity: Identity
     records: tuple[ImageRecord, ...]  # row i of the cache is records[i]
     bad: tuple[BadImage, ...] = ()
 
     @property
     def levels(self) -> dict[str, int]:
         """Level -> channels, in the order of the cache."""
-        return dict(self.identity["levels"])
+        return dict(self.identity.levels)
 
     @property
     def digest(self) -> str:
         """SHA-256 of what is compared: stored in every shard, so that none is ever mixed up."""
-        return hashlib.sha256(canonical_json(comparable(self.identity)).encode()).hexdigest()
+        return self.identity.digest
+
+    def calibrated(self, calibration: Calibration) -> Manifest:
+        """The same of a network that was given these statistics."""
+        return replace(self, identity=replace(self.identity, calibration=calibration))
 
     def write(self, folder: Path) -> None:
         """Write `manifest.json`."""
         content = {
-            "identity": self.identity,
+            "identity": self.identity.to_json(),
             "images": [asdict(record) for record in self.records],
             "bad_images": [asdict(image) for image in self.bad],
         }
@@ -59,7 +56,7 @@ def read_manifest(folder: Path) -> Manifest:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         return Manifest(
-            content["identity"],
+            Identity.from_json(content["identity"]),
             tuple(ImageRecord(**record) for record in content["images"]),
             tuple(BadImage(**image) for image in content["bad_images"]),
         )
@@ -69,34 +66,19 @@ def read_manifest(folder: Path) -> Manifest:
         ) from error
 
 
-def describe_images(records: Sequence[ImageRecord]) -> dict[str, Any]:
+def describe_images(records: Sequence[ImageRecord]) -> Images:
     """The images as part of an identity: how many of each set, and one digest over all."""
     lines = "".join(f"{r.images}\t{r.name}\t{r.sha256}\n" for r in records)
     digest = hashlib.sha256(lines.encode("utf-8", "surrogateescape")).hexdigest()
-    return {"counts": dict(Counter(record.images for record in records)), "sha256": digest}
+    return Images(dict(Counter(record.images for record in records)), digest)
 
 
-def differences(before: Manifest, now: Manifest, *, ignore: Sequence[str] = ()) -> list[str]:
+def differences(before: Manifest, now: Manifest, *, ignore: Sequence[str] = PLACES) -> list[str]:
     """One line per key of the identity that differs, with both values; empty when none does."""
-    old, new = comparable(before.identity), comparable(now.identity)
-    lines = [
-        f"{key}: {canonical_json(old.get(key))} in the cache, {canonical_json(new.get(key))} now"
-        for key in dict.fromkeys([*old, *new])
-        if key != "images" and key not in ignore and old.get(key) != new.get(key)
-    ]
-    if old.get("images") != new.get("images"):
+    lines = before.identity.differences(now.identity, ignore=(*ignore, "images"))
+    if before.identity.images != now.identity.images:
         lines.append("images: " + _image_differences(before.records, now.records))
     return lines
-
-
-def comparable(identity: Mapping[str, Any]) -> dict[str, Any]:
-    """The identity without the keys that may differ between equal caches."""
-    return {key: value for key, value in identity.items() if key not in NOT_COMPARED}
-
-
-def canonical_json(value: Any) -> str:
-    """JSON in one line, keys in their own order (that of the levels means something)."""
-    return json.dumps(value, separators=(",", ":"))
 
 
 def _image_differences(before: Sequence[ImageRecord], now: Sequence[ImageRecord]) -> str:

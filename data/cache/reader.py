@@ -7,16 +7,16 @@ its table of offsets and reads the shards' bytes straight into the caller's arra
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from data.cache.index import COMPRESSED, read_index, write_index
-from data.cache.manifest import SCHEMA, Manifest, describe_images
-from data.cache.shards import SHARD_IMAGES, ShardWriter, shard_count, shard_name, shard_rows
+from data.cache.identity import Identity
+from data.cache.index import COMPRESSED, read_index
+from data.cache.manifest import describe_images
+from data.cache.shards import SHARD_IMAGES, shard_name
 from data.images.folder import BadImage, ImageRecord
 from data.tools.errors import UserError
 from data.tools.hdf5 import open_hdf5
@@ -37,8 +37,8 @@ class FeatureCache:
         self._check()
 
     @property
-    def identity(self) -> dict[str, Any]:
-        """What the cache was made from: JSON-able."""
+    def identity(self) -> Identity:
+        """What the cache was made from."""
         return self._index.identity
 
     @property
@@ -126,7 +126,7 @@ class FeatureCache:
     def _check(self) -> None:
         """The parts fit together: counts, and every shard there in its full size."""
         counts = describe_images(self.records)
-        if counts != self.identity["images"] or len(self._index.checksums) != len(self.records):
+        if counts != self.identity.images or len(self._index.checksums) != len(self.records):
             raise UserError(f"{self.folder}: the image table does not match the identity")
         for shard, size in enumerate(self._index.sizes):
             path = self.folder / shard_name(shard)
@@ -157,40 +157,3 @@ def _read_into(descriptor: int, targets: list[NDArray[np.float16]], start: int, 
     done = os.preadv(descriptor, [target.data for target in targets], start)
     if done != sum(target.nbytes for target in targets):
         raise UserError(f"{path} ended early: run extract-features --verify {path.parent}")
-
-
-def write_cache(
-    folder: Path,
-    identity: Mapping[str, Any],
-    records: Sequence[ImageRecord],
-    arrays: Mapping[str, NDArray[np.float16]],
-    bad: Sequence[BadImage] = (),
-) -> FeatureCache:
-    """A complete cache in `folder` (created) from arrays in memory.
-
-    `arrays`: level -> (len(records), C, 28, 28) float16. The keys `schema`, `levels`,
-    `compression` and `images` of the identity are filled in.
-    """
-    full = {
-        "schema": SCHEMA,
-        "compression": "none",
-        **identity,
-        "levels": {level: array.shape[1] for level, array in arrays.items()},
-        "images": describe_images(records),
-    }
-    manifest = Manifest(full, tuple(records), tuple(bad))
-    folder.mkdir(parents=True, exist_ok=True)
-    manifest.write(folder)
-    known = {}
-    for shard in range(shard_count(len(records))):
-        rows = shard_rows(shard, len(records))
-        writer = ShardWriter(folder, shard, manifest)
-        part = {level: array[rows.start : rows.stop] for level, array in arrays.items()}
-        try:
-            writer.write(part, dict.fromkeys(arrays, 0.0))
-            known[shard] = writer.finish()
-        except BaseException:
-            writer.discard()
-            raise
-    write_index(folder, manifest, known)
-    return FeatureCache(folder)

@@ -10,7 +10,8 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from data.cache.manifest import SCHEMA, Manifest
+from data.cache.identity import SCHEMA
+from data.cache.manifest import Manifest
 from data.tools.errors import UserError
 from data.tools.files import create_part, flush, forget_pages, publish, sha256_of
 from data.tools.hdf5 import CheckedStream, open_hdf5
@@ -57,7 +58,7 @@ class ShardWriter:
         self._file.attrs["schema"] = SCHEMA
         self._file.attrs["identity_sha256"] = manifest.digest
         self._file.attrs["first_row"] = self._rows.start
-        filters = compression_filters(manifest.identity["compression"])
+        filters = compression_filters(manifest.identity.compression)
         for level, channels in manifest.levels.items():
             shape = (len(self._rows), channels, GRID, GRID)
             chunks = (1, *shape[1:]) if filters else None

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from data.cache.identity import Identity
 from data.protocols import TrainingRecipe
 from probe import results
 from probe.exact.gram import Gram, Sums
@@ -98,7 +99,7 @@ def _shape(spec: HeadSpec) -> tuple[tuple[str, ...], int, int]:
 def _linear_recipe(folder: Path, run: Run) -> TrainingRecipe | None:
     """The recipe of the run in `folder`, if its heads are linear and share the cache and loss."""
     settings = results.read_settings(folder) or {}
-    if settings.get("cache") != results.as_json(run.cache_identity()):
+    if "cache" not in settings or Identity.from_json(settings["cache"]) != run.identity:
         return None
     known = {field.name for field in fields(TrainingRecipe)}
     values = {key: value for key, value in settings["protocol"].items() if key in known}
