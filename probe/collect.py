@@ -136,8 +136,10 @@ def _score_rows(
     variance = float(entry.target(run.recipe).var())
     rows = []
     for images, part in scored.items():
-        spc = mean_defined(part.scores.spc)
-        control_spc = mean_defined(control[images].scores.spc) if images in control else np.nan
+        means = {name: mean_defined(values) for name, values in part.scores.metrics.items()}
+        control_spc = np.nan
+        if images in control:
+            control_spc = mean_defined(control[images].scores.metrics["spc"])
         rows.append(
             {
                 "pattern": spec.pattern,
@@ -146,15 +148,14 @@ def _score_rows(
                 "depth": spec.depth,
                 "probe_padding": spec.probe_padding,
                 "images": images,
-                "spc": spc,
-                "mae": float(part.scores.mae.mean()),
+                **means,
                 "r2": 1.0 - float(part.scores.error.mean(dtype=np.float64)) / variance,
                 "control_spc": control_spc,
-                "selectivity": spc - control_spc,
+                "selectivity": means["spc"] - control_spc,
                 **run.columns(),
                 "seed": spec.seed,
                 "n_images": len(part.names),
-                "n_undefined": int(np.isnan(part.scores.spc).sum()),
+                "n_undefined": int(np.isnan(part.scores.metrics["spc"]).sum()),
                 "status": convergence(train, variance),
                 "learning_rate": entry.learning_rate,
                 "epochs": run.recipe.epochs,
@@ -177,9 +178,14 @@ def mean_defined(values: NDArray[np.float64]) -> float:
 
 def _image_rows(entry: Entry, scored: dict[str, _Scored]) -> list[dict[str, Any]]:
     return [
-        {"head": entry.spec.name, "images": images, "image": name, "spc": spc, "mae": mae}
+        {
+            "head": entry.spec.name,
+            "images": images,
+            "image": name,
+            **{metric: values[row] for metric, values in part.scores.metrics.items()},
+        }
         for images, part in scored.items()
-        for name, spc, mae in zip(part.names, part.scores.spc, part.scores.mae, strict=True)
+        for row, name in enumerate(part.names)
     ]
 
 

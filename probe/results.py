@@ -21,6 +21,7 @@ from data.tools.errors import UserError
 from data.tools.files import write_text
 from data.tools.hdf5 import open_hdf5, writing_hdf5
 from probe.heads.spec import HeadSpec
+from probe.metrics import METRICS
 
 SCHEMA = 2  # 2: the ridge of exact heads is relative to their level
 SCORES, IMAGE_SCORES, LOSSES = "scores.csv", "image_scores.csv", "losses.csv"
@@ -177,7 +178,8 @@ def write_all_scores(results_dir: Path) -> Path:
     """Join the scores of all runs into `results_dir/scores.csv`; returns its path."""
     paths = sorted(results_dir.glob(f"*/{SCORES}"))
     tables = [pd.read_csv(path, dtype=str, keep_default_na=False) for path in paths]
-    table = pd.concat(tables).reindex(columns=SCORE_COLUMNS)  # older runs lack the newer columns
+    columns = [*SCORE_COLUMNS, *(name for name in METRICS if name not in SCORE_COLUMNS)]
+    table = pd.concat(tables).reindex(columns=columns)  # older runs lack the newer columns
     target = results_dir / SCORES
     _write_table(target, table)
     return target
