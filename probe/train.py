@@ -84,12 +84,12 @@ def _train_run(
     pending = [head for head in run.heads if head.name not in finished]
     _log(f"{run.name}: {len(pending)} heads to train, {len(run.heads) - len(pending)} finished")
     if config.solver == "exact":
-        described = {**settings, "about": {"device": str(device), **_versions()}}
+        described = {**settings, "about": _about(run, device)}
         solve_heads(run, pending, config, folder, device, described)
         return
     if not pending:
         return
-    results.write_settings(folder, {**settings, "about": {"device": str(device), **_versions()}})
+    results.write_settings(folder, {**settings, "about": _about(run, device)})
     # An interrupted pass is finished as it was begun; heads asked for since come after it.
     begun = [head for head in checkpoint.heads() if head in pending]
     if len(begun) != len(checkpoint.heads()):
@@ -170,8 +170,11 @@ def _short(value: Any) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-def _versions() -> dict[str, str]:
+def _about(run: Run, device: torch.device) -> dict[str, str]:
+    """Where and with what a run is made: recorded, never compared."""
     return {
+        "device": str(device),
+        "cache_dir": str(run.cache.folder.parent),
         "python": platform.python_version(),
         "torch": torch.__version__,
         "numpy": np.__version__,
