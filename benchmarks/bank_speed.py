@@ -21,7 +21,9 @@ from data.tools.device import find_device
 from data.vocabulary import GRID, INPUT_LEVELS, PIXELS
 from extract.backbones.backbone import load_backbone
 from extract.levels import LevelExtractor
-from probe.heads.spec import HeadSpec, build_head, table_heads
+from probe.heads.dense import build_head
+from probe.heads.paper import table_heads
+from probe.heads.spec import HeadSpec
 from probe.loss import MapLoss, scored_target
 from probe.sgd.bank import Bank, Entry
 from probe.train import compute_dtype

@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 from analysis.read.intervals import bootstrap_interval
-from data.cache.identity import Identity
 from data.cache.reader import FeatureCache
 from data.protocols import TrainingRecipe
 from probe import results
@@ -61,12 +60,9 @@ def compare(losses: dict[str, pd.DataFrame]) -> None:
 def _heads(cache: FeatureCache, results_dir: Path) -> pd.DataFrame:
     """The rows of `scores.csv` of heads of depth 1 trained on `cache`, one per head and seed."""
     scores = pd.read_csv(results_dir / results.SCORES)
+    wanted = cache.identity.content
     settings = {run: results.read_settings(results_dir / run) for run in scores["run"].unique()}
-    runs = [
-        run
-        for run, made in settings.items()
-        if made and Identity.from_json(made["cache"]) == cache.identity
-    ]
+    runs = [run for run, made in settings.items() if made and made.cache.content == wanted]
     kept = scores["run"].isin(runs) & (scores["images"] == "test") & (scores["depth"] == 1)
     return scores[kept]
 

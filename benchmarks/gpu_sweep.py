@@ -20,7 +20,7 @@ from benchmarks.timing import VGG16, machine, median_seconds
 from data.tools.device import find_device
 from data.vocabulary import INPUT_LEVELS, PIXELS
 from probe.batches import CELLS, epoch_windows
-from probe.heads.spec import table_heads
+from probe.heads.paper import table_heads
 from probe.sgd.bank import Bank, Entry
 from probe.train import compute_dtype
 

@@ -12,6 +12,15 @@ MAP_SIZE = 224  # pixels a side; the maps are defined at the size of the resized
 STRIPE_HALF_PERIODS = 5  # two and a half periods across the map
 
 
+# Of each pattern's control task: its own, whatever other patterns there are.
+_CONTROL_SEEDS = {"H": 0, "V": 1, "G": 2, "HS": 3, "VS": 4}
+
+
+def control_seed(pattern: str) -> int:
+    """The seed of the permutation that scatters `pattern` for its control task."""
+    return _CONTROL_SEEDS[pattern]
+
+
 def position_map(
     pattern: str, size: int = MAP_SIZE, *, signed_stripes: bool = False
 ) -> NDArray[np.float64]:

@@ -8,7 +8,6 @@ and the epoch alone: not on where the features are kept, nor on which heads are 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from data.cache.reader import FeatureCache
+from data.tools.memory import free_memory
 from data.vocabulary import GRID
 
 RUN = 8  # neighbouring rows read at once
@@ -124,20 +124,16 @@ class FeatureBatches:
         return half_to_bfloat16 and self.device.type == "cpu"
 
 
-def resolve_preload(choice: str, needed_bytes: int, device: torch.device) -> str:
-    """`auto`: the GPU, else memory, if the features fit in half of what is free; else the disk."""
+def resolve_preload(
+    choice: str, needed_bytes: int, device: torch.device, *, sharing: int = 1
+) -> str:
+    """`auto`: the GPU, else memory, if the features fit in half of what is free; else the disk.
+
+    `sharing` processes take from what is free.
+    """
     if choice != "auto":
         return choice
-    if device.type == "cuda" and needed_bytes < torch.cuda.mem_get_info(device)[0] / 2:
+    room = 2 * sharing * needed_bytes
+    if device.type == "cuda" and room < torch.cuda.mem_get_info(device)[0]:
         return "gpu"
-    return "ram" if needed_bytes < free_memory() / 2 else "none"
-
-
-def free_memory() -> int:
-    """Bytes of main memory that could be taken now."""
-    try:
-        with open("/proc/meminfo") as lines:
-            fields = dict(line.split(":") for line in lines)
-        return int(fields["MemAvailable"].split()[0]) * 1024
-    except (OSError, KeyError):  # not Linux
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+    return "ram" if room < free_memory() else "none"

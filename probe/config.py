@@ -70,6 +70,11 @@ class ProbeConfig:
         "auto",
         choices=("auto", "none", "ram", "gpu"),
     )
+    threads: int | None = setting(
+        "Threads of the arithmetic of each run (default: torch's; a run goes on with those it was "
+        "begun with). The last digits of a score depend on it, not on --jobs.",
+        None,
+    )
     num_workers: int = setting("Threads that score; 0 uses every core.", 0)
     jobs: int = setting("Caches trained from at a time on this machine (loky).", 1)
     backend: str = setting("joblib backend of the caches.", "loky", choices=BACKENDS)

@@ -18,9 +18,9 @@ from torch import Tensor, nn
 
 from data.protocols import TrainingRecipe
 from data.resample import bilinear_matrix
-from data.targets import PATTERNS, position_map
+from data.targets import control_seed, position_map
 
-CONTROL_SEED = 0  # of the permutations of the control task
+CONTROL_SEED = 0  # of the permutations of all control tasks; each pattern has its own beside it
 
 
 def scored_target(
@@ -36,7 +36,7 @@ def scored_target(
     if not control:
         return position_map(pattern, size, signed_stripes=recipe.signed_stripes)
     cells = position_map(pattern, output_size, signed_stripes=recipe.signed_stripes)
-    generator = np.random.default_rng([CONTROL_SEED, PATTERNS.index(pattern)])
+    generator = np.random.default_rng([CONTROL_SEED, control_seed(pattern)])
     scattered = generator.permutation(cells.ravel()).reshape(cells.shape)
     upsample = bilinear_matrix(output_size, size)
     return upsample @ scattered @ upsample.T

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from data.cache.identity import Identity
-from data.cache.manifest import MANIFEST
+from data.cache.names import recipe_suffix
 from data.cache.reader import FeatureCache
 from data.protocols import Protocol, TrainingRecipe, exactly_solved, find_protocol, without_sigmoid
 from data.targets import PATTERNS
 from data.tools.errors import UserError
 from data.vocabulary import ALL_LEVELS, INPUT_LEVELS, PIXELS
+from probe import results
+from probe.caches import content_digest, find_caches, own_name
 from probe.config import ProbeConfig
-from probe.heads.spec import HeadSpec, grid_heads, table_heads
+from probe.heads.paper import table_heads
+from probe.heads.spec import HeadSpec, grid_heads
 
 KERNEL_SIZES, DEPTHS, PROBE_PADDINGS = (1, 3, 5, 7), (1, 2, 3), (0, 1, 2, 3)
 
@@ -25,10 +28,14 @@ class Run:
 
     name: str  # folder below the results
     cache: FeatureCache
-    protocol: str
-    recipe: TrainingRecipe
+    protocol: Protocol
     heads: tuple[HeadSpec, ...]
     reads_pixels: bool  # the paper's PosENet rows: only the level `input`, whatever the backbone
+
+    @property
+    def recipe(self) -> TrainingRecipe:
+        """What decides the heads, given the features."""
+        return self.protocol.training
 
     @property
     def identity(self) -> Identity:
@@ -41,7 +48,7 @@ class Run:
             "backbone": self.identity.backbone,
             "weights": self.identity.weights,
             "backbone_padding": self.identity.padding,
-            "protocol": self.protocol,
+            "protocol": self.protocol.name,
             "normalization": self.identity.features.normalization,
         }
 
@@ -53,35 +60,53 @@ def plan_runs(config: ProbeConfig) -> list[Run]:
     hold different images, or nothing is left to train.
     """
     _check_options(config)
-    runs: list[Run] = []
-    pixels: dict[str, Run] = {}
-    for cache in _caches(config):
-        protocol = _protocol(config, cache)
-        suffix = "" if protocol.name == cache.identity.protocol else f"-{protocol.name}"
-        heads = _heads(config, cache)
-        if config.solver == "exact":
-            protocol, suffix = exactly_solved(protocol), f"{suffix}-exact"
-            heads = [head for head in heads if head.depth == 1]
-        elif config.linear and protocol.training.sigmoid:
-            protocol, suffix = without_sigmoid(protocol), f"{suffix}-linear"
-        recipe = _override(protocol.training, config)
-        for reads_pixels in (False, True):
-            chosen = tuple(h for h in heads if (h.levels == INPUT_LEVELS) == reads_pixels)
-            name = (_pixels_name(cache) if reads_pixels else cache.folder.name) + suffix
-            run = Run(name, cache, protocol.name, recipe, chosen, reads_pixels)
-            if not reads_pixels:
-                runs += [run] if chosen else []
-            elif name not in pixels:
-                pixels[name] = run  # the pixels are the same in every cache: train them once
-            elif _images(pixels[name].cache) != _images(cache):
-                raise UserError(
-                    f"{pixels[name].cache.folder} and {cache.folder} hold different images, so "
-                    "their scores cannot stand in one table: keep them in separate --cache-dir"
-                )
-    runs += [run for run in pixels.values() if run.heads]
+    caches = find_caches(config)
+    runs = [_backbone_run(config, cache) for cache in caches]
+    runs += _once_each([_pixels_run(config, cache) for cache in caches])
+    runs = [run for run in runs if run.heads]
     if not runs:
         raise UserError("no head is left to train: the options leave none of the sweep's")
     return runs
+
+
+def _backbone_run(config: ProbeConfig, cache: FeatureCache) -> Run:
+    heads = tuple(head for head in _heads(config, cache) if head.levels != INPUT_LEVELS)
+    protocol, suffix = _protocol(config, cache)
+    name = own_name(cache)
+    if cache.folder.name != name and not _was_trained_from(config, name + suffix, cache):
+        name += f"-{content_digest(cache)[:6]}"  # its name may be another cache's
+    return Run(name + suffix, cache, protocol, heads, reads_pixels=False)
+
+
+def _pixels_run(config: ProbeConfig, cache: FeatureCache) -> Run:
+    heads = tuple(head for head in _heads(config, cache) if head.levels == INPUT_LEVELS)
+    protocol, suffix = _protocol(config, cache)
+    identity = cache.identity
+    recipe = recipe_suffix(identity.protocol, identity.features, identity.image_size)
+    return Run(PIXELS + recipe + suffix, cache, protocol, heads, reads_pixels=True)
+
+
+def _once_each(pixels: list[Run]) -> list[Run]:
+    """The runs of the pixels without repetition: they are the same in every cache of a study."""
+    kept: dict[str, Run] = {}
+    for run in pixels:
+        first = kept.setdefault(run.name, run)
+        if _images(first.cache) != _images(run.cache):
+            raise UserError(
+                f"{first.cache.folder} and {run.cache.folder} hold different images, so "
+                "their scores cannot stand in one table: keep them in separate --cache-dir"
+            )
+    return list(kept.values())
+
+
+def _images(cache: FeatureCache) -> tuple[Any, ...]:
+    return (*cache.records, cache.identity.features)
+
+
+def _was_trained_from(config: ProbeConfig, run: str, cache: FeatureCache) -> bool:
+    """Whether the results hold this run, of a cache with the same content."""
+    settings = results.read_settings(config.results_dir / run)
+    return settings is not None and settings.cache.content == cache.identity.content
 
 
 def _check_options(config: ProbeConfig) -> None:
@@ -100,6 +125,7 @@ def _check_options(config: ProbeConfig) -> None:
         ("--seeds", config.seeds),
         ("--epochs", config.epochs),
         ("--batch-size", config.batch_size),
+        ("--threads", config.threads),
     ):
         if number is not None and number < 1:
             raise UserError(f"{option} {number} is not positive: use 1 or more")
@@ -122,66 +148,62 @@ def _check_exact(config: ProbeConfig) -> None:
             raise UserError(f"--solver exact has no use for {option}: {reason}; leave it out")
 
 
-def _caches(config: ProbeConfig) -> list[FeatureCache]:
-    folders = sorted(path.parent for path in config.cache_dir.glob(f"*/{MANIFEST}"))
-    if not folders:
-        raise UserError(f"no feature cache in {config.cache_dir}: run extract-features first")
-    caches = [FeatureCache(folder) for folder in folders]
-    if config.backbone:
-        found = sorted({cache.identity.backbone for cache in caches})
-        for name in config.backbone:
-            if name not in found:
-                raise UserError(
-                    f"no cache of backbone {name!r} in {config.cache_dir}: it has "
-                    f"{', '.join(found)}; run extract-features --backbone {name} first"
-                )
-        caches = [cache for cache in caches if cache.identity.backbone in config.backbone]
-    if config.protocol:
-        features = find_protocol(config.protocol).features
-        caches = [c for c in caches if c.identity.features.taps == features.taps]
-        if not caches:
-            raise UserError(
-                f"no cache in {config.cache_dir} fits --protocol {config.protocol}: run "
-                f"extract-features --protocol {features.taps} first"
-            )
-    return caches
-
-
-def _protocol(config: ProbeConfig, cache: FeatureCache) -> Protocol:
-    return find_protocol(config.protocol or cache.identity.protocol)
-
-
-def _override(recipe: TrainingRecipe, config: ProbeConfig) -> TrainingRecipe:
-    return replace(
+def _protocol(config: ProbeConfig, cache: FeatureCache) -> tuple[Protocol, str]:
+    """The protocol to train with, and what it adds to the name of the run."""
+    protocol = find_protocol(config.protocol or cache.identity.protocol)
+    suffix = "" if protocol.name == cache.identity.protocol else f"-{protocol.name}"
+    if config.solver == "exact":
+        protocol, suffix = exactly_solved(protocol), f"{suffix}-exact"
+    elif config.linear and protocol.training.sigmoid:
+        protocol, suffix = without_sigmoid(protocol), f"{suffix}-linear"
+    recipe = protocol.training
+    recipe = replace(
         recipe,
         epochs=config.epochs or recipe.epochs,
         batch_size=config.batch_size or recipe.batch_size,
     )
+    return replace(protocol, training=recipe), suffix
 
 
 def _heads(config: ProbeConfig, cache: FeatureCache) -> list[HeadSpec]:
-    levels = [_parse_levels(text, cache) for text in config.levels]
-    if not config.sweep:
-        return grid_heads(
-            levels or [_backbone_levels(cache)],
-            config.kernel_size or (3,),
-            config.depth or (1,),
-            config.probe_padding or (0,),
-            config.pattern or PATTERNS,
-            range(config.seeds),
-        )
-    identity = cache.identity
-    every = table_heads(
-        identity.backbone, identity.padding, _backbone_levels(cache), range(config.seeds)
-    ) + table_heads(PIXELS, "-", INPUT_LEVELS, range(config.seeds))
-    narrowed: list[Callable[[HeadSpec], bool]] = [
-        lambda head: not levels or head.levels in levels,
-        lambda head: not config.kernel_size or head.kernel_size in config.kernel_size,
-        lambda head: not config.depth or head.depth in config.depth,
-        lambda head: not config.probe_padding or head.probe_padding in config.probe_padding,
-        lambda head: not config.pattern or head.pattern in config.pattern,
+    """The heads asked for, of the backbone and of the pixels."""
+    heads = _sweep(config, cache) if config.sweep else _grid(config, cache)
+    linear = config.solver == "exact"
+    return [head for head in heads if head.depth == 1 or not linear]
+
+
+def _grid(config: ProbeConfig, cache: FeatureCache) -> list[HeadSpec]:
+    return grid_heads(
+        _levels(config, cache) or [_backbone_levels(cache)],
+        config.kernel_size or (3,),
+        config.depth or (1,),
+        config.probe_padding or (0,),
+        config.pattern or PATTERNS,
+        range(config.seeds),
+    )
+
+
+def _sweep(config: ProbeConfig, cache: FeatureCache) -> list[HeadSpec]:
+    """The heads of the tables that are among those the options leave."""
+    identity, seeds = cache.identity, range(config.seeds)
+    heads = [
+        *table_heads(identity.backbone, identity.padding, _backbone_levels(cache), seeds),
+        *table_heads(PIXELS, "-", INPUT_LEVELS, seeds),
     ]
-    return [head for head in every if all(keep(head) for keep in narrowed)]
+    asked: list[tuple[str, Sequence[Any]]] = [
+        ("levels", _levels(config, cache)),
+        ("kernel_size", config.kernel_size),
+        ("depth", config.depth),
+        ("probe_padding", config.probe_padding),
+        ("pattern", config.pattern),
+    ]
+    for name, values in asked:
+        heads = [head for head in heads if not values or getattr(head, name) in values]
+    return heads
+
+
+def _levels(config: ProbeConfig, cache: FeatureCache) -> list[tuple[str, ...]]:
+    return [_parse_levels(text, cache) for text in config.levels]
 
 
 def _backbone_levels(cache: FeatureCache) -> tuple[str, ...]:
@@ -199,13 +221,3 @@ def _parse_levels(text: str, cache: FeatureCache) -> tuple[str, ...]:
                 f"{', '.join(cache.levels)}, joined by +, or all"
             )
     return tuple(level for level in cache.levels if level in asked)
-
-
-def _pixels_name(cache: FeatureCache) -> str:
-    identity = cache.identity
-    stem = f"{identity.backbone}-{identity.weights}-{identity.padding}"
-    return PIXELS + cache.folder.name.removeprefix(stem)
-
-
-def _images(cache: FeatureCache) -> tuple[Any, ...]:
-    return (*cache.records, cache.identity.features)

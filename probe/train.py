@@ -2,36 +2,63 @@
 
 from __future__ import annotations
 
-import json
 import platform
 import sys
-from dataclasses import asdict
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from data.cache.identity import Identity
 from data.protocols import TrainingRecipe
-from data.tools.device import find_device, has_fast_bfloat16
+from data.tools.device import arithmetic_threads, find_device, has_fast_bfloat16
 from data.tools.errors import UserError
 from data.tools.files import check_writable
 from data.tools.parallel import run_tasks
 from probe import results
 from probe.batches import CELLS, FeatureBatches, resolve_preload
-from probe.collect import collect
 from probe.config import ProbeConfig
+from probe.evaluation import Ending, Trained, evaluate
 from probe.exact.solve import solve_heads
-from probe.heads.spec import HeadSpec, build_head
+from probe.heads.dense import build_head
+from probe.heads.spec import HeadSpec
 from probe.plan import Run, plan_runs
 from probe.sgd.bank import Bank, Entry
 from probe.sgd.checkpoint import Checkpoint
+from probe.sgd.convergence import convergence
 from probe.sgd.estimate import estimate
 from probe.sgd.fit import fit, split_rows
 from probe.sgd.whitening import channel_covariance
+
+
+@dataclass(frozen=True)
+class Task:
+    """One run to train, and with what."""
+
+    run: Run
+    config: ProbeConfig
+    device: torch.device
+    dtype: torch.dtype  # of the large products
+    threads: int  # of the arithmetic, unless the run was begun with another number
+
+    @property
+    def folder(self) -> Path:
+        """Of the run's results."""
+        return self.config.results_dir / self.run.name
+
+    @property
+    def settings(self) -> results.RunSettings:
+        """Everything that may not differ between the heads of the run."""
+        return results.RunSettings(
+            protocol=self.run.protocol.name,
+            recipe=self.run.recipe,
+            precision=str(self.dtype).removeprefix("torch."),
+            cache=self.run.identity,
+            threads=self.config.threads,
+            about={"device": str(self.device), **_versions()},
+        )
 
 
 def train_probes(config: ProbeConfig) -> Path:
@@ -41,20 +68,32 @@ def train_probes(config: ProbeConfig) -> Path:
     epoch. Raises `UserError` for unsuitable options or caches, and when the results folder holds
     runs made with other settings.
     """
-    folder = config.results_dir
-    check_writable(folder, "--results-dir")
-    runs = plan_runs(config)
+    check_writable(config.results_dir, "--results-dir")
     device = find_device(config.device)
     exact = config.solver == "exact"
     dtype = torch.float32 if exact else compute_dtype(config.precision, device)
-    for run in runs:
-        _check_settings(folder / run.name, _settings(run, dtype), config.overwrite)
-    tasks = [(run, config, folder / run.name, device, dtype) for run in runs]
-    for _ in run_tasks(
-        _train_run, tasks, jobs=config.jobs, backend=config.backend, scheduler=config.scheduler
-    ):
-        pass
-    return results.write_all_scores(folder)
+    # The same number however many caches are trained from at a time: the last digits of a score
+    # depend on it.
+    threads = config.threads or torch.get_num_threads()
+    tasks = [Task(run, config, device, dtype, threads) for run in plan_runs(config)]
+    if not config.overwrite:
+        for task in tasks:
+            results.refuse_other_settings(task.folder, task.settings)
+    missing = list(
+        run_tasks(
+            _train_run,
+            [(task,) for task in tasks],
+            jobs=config.jobs,
+            backend=config.backend,
+            scheduler=config.scheduler,
+        )
+    )
+    if all(missing):
+        raise UserError(
+            f"none of the heads of {', '.join(task.run.name for task in tasks)} fits into the "
+            "memory: read fewer --levels, or use a --device with more memory"
+        )
+    return results.write_all_scores(config.results_dir)
 
 
 def load_head(results_dir: Path, run: str, head: str) -> nn.Sequential:
@@ -73,42 +112,42 @@ def compute_dtype(precision: str, device: torch.device) -> torch.dtype:
     return {"fp32": torch.float32, "bf16": torch.bfloat16}[precision]
 
 
-def _train_run(
-    run: Run, config: ProbeConfig, folder: Path, device: torch.device, dtype: torch.dtype
-) -> None:
-    settings = _settings(run, dtype)
-    checkpoint = Checkpoint(folder / results.CHECKPOINT, {**settings, "control": config.control})
-    if config.overwrite:
-        results.discard(folder)
-    finished = results.finished_heads(folder, control=config.control, curve=config.learning_curve)
-    pending = [head for head in run.heads if head.name not in finished]
-    _log(f"{run.name}: {len(pending)} heads to train, {len(run.heads) - len(pending)} finished")
-    if config.solver == "exact":
-        described = {**settings, "about": _about(run, device)}
-        solve_heads(run, pending, config, folder, device, described)
-        return
-    if not pending:
-        return
-    results.write_settings(folder, {**settings, "about": _about(run, device)})
-    # An interrupted pass is finished as it was begun; heads asked for since come after it.
-    begun = [head for head in checkpoint.heads() if head in pending]
-    if len(begun) != len(checkpoint.heads()):
-        begun = []
-    for heads in (begun, [head for head in pending if head not in begun]):
-        if heads:
-            _train_pass(run, heads, config, folder, checkpoint, device, dtype)
+def _train_run(task: Task) -> bool:
+    """Train what the run lacks; whether it lacks all of it still, because nothing fits."""
+    run, config = task.run, task.config
+    with results.ResultsWriter(
+        task.folder, task.settings, threads=task.threads, overwrite=config.overwrite
+    ) as writer:
+        finished = writer.finished_heads(control=config.control, curve=config.learning_curve)
+        pending = [head for head in run.heads if head.name not in finished]
+        _log(f"{run.name}: {len(pending)} heads to train, {len(run.heads) - len(pending)} finished")
+        with arithmetic_threads(writer.threads):
+            if config.solver == "exact":
+                return not solve_heads(run, pending, config, task.device)
+            for heads, checkpoint in _passes(task, pending, writer):
+                _train_pass(task, heads, checkpoint)
+    return False
 
 
-def _train_pass(
-    run: Run,
-    heads: list[HeadSpec],
-    config: ProbeConfig,
-    folder: Path,
-    checkpoint: Checkpoint,
-    device: torch.device,
-    dtype: torch.dtype,
-) -> None:
-    recipe, cache = run.recipe, run.cache
+def _passes(
+    task: Task, pending: list[HeadSpec], writer: results.ResultsWriter
+) -> list[tuple[list[HeadSpec], Checkpoint]]:
+    """The passes to make: interrupted ones as they were begun, then one for the other heads."""
+    settings = {**writer.settings.content(), "control": task.config.control}
+    checkpoints = [Checkpoint(path, settings) for path in writer.checkpoints]
+    passes = []
+    for checkpoint in checkpoints:
+        begun = checkpoint.heads()
+        if begun and set(begun) <= set(pending):
+            passes.append((begun, checkpoint))
+            pending = [head for head in pending if head not in begun]
+        else:
+            checkpoint.remove()
+    return [*passes, (pending, checkpoints[0])] if pending else passes
+
+
+def _train_pass(task: Task, heads: list[HeadSpec], checkpoint: Checkpoint) -> None:
+    run, config, recipe, cache = task.run, task.config, task.run.recipe, task.run.cache
     read = {level for head in heads for level in head.levels}
     levels = {name: channels for name, channels in cache.levels.items() if name in read}
     entries = [
@@ -117,64 +156,33 @@ def _train_pass(
         for control in ((False, True) if config.control else (False,))
         for rate in recipe.learning_rates
     ]
-    bank = Bank(entries, levels, recipe).to(device)
     split = split_rows(cache.rows("train"), cache.rows("test"), recipe.heldout_share)
-    needed = len(cache.records) * sum(levels.values()) * CELLS * dtype.itemsize
-    preload = resolve_preload(config.preload, needed, device)
-    batches = FeatureBatches(cache, tuple(levels), dtype, device, preload)
+    bank = Bank(entries, levels, recipe).to(task.device)
+    needed = len(cache.records) * sum(levels.values()) * CELLS * task.dtype.itemsize
+    preload = resolve_preload(config.preload, needed, task.device, sharing=config.jobs)
+    batches = FeatureBatches(cache, tuple(levels), task.dtype, task.device, preload)
     cost = estimate(bank, batches, len(split.train), len(split.heldout), recipe)
     _log(f"{run.name}: {cost}")
     batches.keep(np.arange(len(cache.records)))
     if recipe.conditioned:
         bank.whiten(channel_covariance(batches, split.train, recipe.batch_size))
-    losses = fit(bank, batches, split, recipe, checkpoint, f"{run.name}: training")
-    results.write_heads(folder, collect(run, bank, batches, losses, config.num_workers))
+    losses = fit(bank, batches, split, checkpoint, f"{run.name}: training")
+    trained = Trained(run, bank, batches, losses, _endings(bank, losses))
+    results.write_heads(task.folder, evaluate(trained, config.num_workers))
     checkpoint.remove()
 
 
-def _settings(run: Run, dtype: torch.dtype) -> dict[str, Any]:
-    """Everything that may not differ between the heads of one run, JSON-able."""
-    settings = {
-        "schema": results.SCHEMA,
-        "protocol": {"name": run.protocol, **asdict(run.recipe)},
-        "precision": str(dtype).removeprefix("torch."),
-        "cache": run.identity.to_json(),
-    }
-    return dict(results.as_json(settings))
+def _endings(bank: Bank, losses: Tensor) -> list[Ending]:
+    """How the training of every entry ended; `losses` is (epochs, 2, entries)."""
+    histories = losses[:, 0].T.tolist()
+    return [
+        Ending(convergence(history, float(entry.target(bank.recipe).var())), entry.learning_rate)
+        for entry, history in zip(bank.entries, histories, strict=True)
+    ]
 
 
-def _check_settings(folder: Path, settings: dict[str, Any], overwrite: bool) -> None:
-    existing = results.read_settings(folder)
-    if existing is None or overwrite:
-        return
-    for part, value in settings.items():
-        old = existing.get(part)
-        if part == "cache":  # with the keys that older runs left out
-            old = Identity.from_json(old).to_json()
-        if old != value:
-            raise UserError(
-                f"{folder} was made with another {part} ({_difference(old, value)}): "
-                "choose another --results-dir, or --overwrite it"
-            )
-
-
-def _difference(old: Any, new: Any) -> str:
-    if isinstance(old, dict) and isinstance(new, dict):
-        keys = [key for key in {**old, **new} if old.get(key) != new.get(key)]
-        return "; ".join(f"{key}: {_difference(old.get(key), new.get(key))}" for key in keys)
-    return f"{_short(old)} there, {_short(new)} here"
-
-
-def _short(value: Any) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= 60 else text[:57] + "..."
-
-
-def _about(run: Run, device: torch.device) -> dict[str, str]:
-    """Where and with what a run is made: recorded, never compared."""
+def _versions() -> dict[str, str]:
     return {
-        "device": str(device),
-        "cache_dir": str(run.cache.folder.parent),
         "python": platform.python_version(),
         "torch": torch.__version__,
         "numpy": np.__version__,

@@ -16,7 +16,8 @@ from data.cache.identity import Identity, Images
 from data.protocols import PROTOCOLS
 from data.targets import position_map
 from data.vocabulary import PIXELS
-from probe.heads.spec import HeadSpec, table_heads
+from probe.heads.paper import table_heads
+from probe.heads.spec import HeadSpec
 from probe.results import SCHEMA, SCORE_COLUMNS
 
 COUNTS = {"train": 256, "test": 64, "black": 1, "white": 1, "noise": 8}

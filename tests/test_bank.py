@@ -12,7 +12,8 @@ from torch.nn import functional
 
 from data.protocols import PROTOCOLS, TrainingRecipe
 from data.targets import position_map
-from probe.heads.spec import HeadSpec, build_head
+from probe.heads.dense import build_head
+from probe.heads.spec import HeadSpec
 from probe.sgd.bank import Bank, Entry, TapProduct
 from probe.sgd.whitening import whitening
 

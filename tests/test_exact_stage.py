@@ -15,7 +15,7 @@ from data.cache.reader import FeatureCache
 from data.targets import position_map
 from data.tools.errors import UserError
 from probe.config import ProbeConfig
-from probe.exact import shape
+from probe.exact import matrices
 from probe.exact import solve as exact
 from probe.results import SCORE_COLUMNS, write_all_scores
 from probe.train import load_head, train_probes
@@ -131,18 +131,18 @@ def test_nothing_is_solved_twice(solved: Path, monkeypatch):
 
 def test_matrix_that_does_not_fit_is_refused_with_its_size(tmp_path: Path, monkeypatch):
     make_cache(tmp_path / "features")
-    needed = shape.gram_bytes(23, 3, 0)
-    monkeypatch.setattr(shape, "free_memory", lambda: needed - 1)
+    needed = matrices.gram_bytes(23, 3, 0)
+    monkeypatch.setattr(matrices, "free_memory", lambda: needed - 1)
     with pytest.raises(UserError, match=r"207 columns, .*B of memory, .*FLOP, about .*--levels"):
         train_probes(config(tmp_path, kernel_size=(3,)))
     assert not (tmp_path / "results" / "scores.csv").exists()
-    monkeypatch.setattr(shape, "free_memory", lambda: needed)
+    monkeypatch.setattr(matrices, "free_memory", lambda: needed)
     assert train_probes(config(tmp_path, kernel_size=(3,), pattern=("H",))).exists()
 
 
 def test_sweep_leaves_out_what_does_not_fit_or_is_not_linear(tmp_path: Path, monkeypatch, capsys):
     make_cache(tmp_path / "features")
-    monkeypatch.setattr(shape, "free_memory", lambda: shape.gram_bytes(23, 7, 0) - 1)
+    monkeypatch.setattr(matrices, "free_memory", lambda: matrices.gram_bytes(23, 7, 0) - 1)
     path = train_probes(config(tmp_path, sweep=True, levels=(), kernel_size=(), pattern=("G",)))
     rows = pd.read_csv(path)
     assert set(rows["depth"]) == {1}
@@ -188,6 +188,7 @@ def test_stripes_follow_the_protocol_of_the_cache(tmp_path: Path):
 def test_scores_of_a_version_without_the_newer_columns_stay_readable(solved: Path, tmp_path: Path):
     table = pd.read_csv(solved / "results" / EXACT / "scores.csv", dtype=str, keep_default_na=False)
     (tmp_path / "old").mkdir()
+    (tmp_path / "old" / "run.json").write_text("{}")
     table[["head", "images", "spc"]].to_csv(tmp_path / "old" / "scores.csv", index=False)
     joined = pd.read_csv(write_all_scores(tmp_path), dtype=str, keep_default_na=False)
     assert list(joined.columns) == SCORE_COLUMNS

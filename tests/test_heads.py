@@ -8,7 +8,8 @@ import pytest
 import analysis
 from data.protocols import PROTOCOLS
 from data.vocabulary import INPUT_LEVELS, PIXELS
-from probe.heads.spec import build_head, layer_widths, table_heads
+from probe.heads.dense import build_head, layer_widths
+from probe.heads.paper import table_heads
 
 ALL = ("f1", "f2", "f3", "f4", "f5")
 PUBLISHED = Path(analysis.__file__).parent / "published" / "position_tables.csv"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from data.tools.errors import UserError
@@ -29,6 +31,19 @@ def find_device(name: str) -> torch.device:
         found = torch.cuda.device_count()
         raise UserError(f"no device {name!r}, {found} GPU(s) visible: use --device auto or cpu")
     return device
+
+
+@contextmanager
+def arithmetic_threads(count: int) -> Iterator[None]:
+    """Let torch cut its sums into `count` parts inside the block, one for each thread."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def has_fast_bfloat16(device: torch.device) -> bool:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 from tqdm import tqdm
@@ -14,29 +15,45 @@ T = TypeVar("T")
 LOG_INTERVAL_SECONDS = 15.0
 
 
-def progress(
-    items: Iterable[T], *, total: int, description: str, unit: str, step: int = 1
-) -> Iterator[T]:
-    """Yield `items` and show on stderr how far the work is.
+@contextmanager
+def meter(*, total: int, description: str, unit: str) -> Iterator[Callable[[int], None]]:
+    """A function to call with the units of work just done; it shows on stderr how far all is.
 
-    `total` counts units of work and each item stands for `step` of them (the last may be short).
     A terminal gets a tqdm bar; anything else gets one line every 15 s, and one at the end.
     """
     if sys.stderr.isatty():
         with tqdm(total=total, desc=description, unit=unit, file=sys.stderr) as bar:
-            for item in items:
-                yield item
-                bar.update(min(step, total - bar.n))
+
+            def update(units: int) -> None:
+                bar.update(min(units, total - bar.n))
+
+            yield update
         return
     started = last = time.monotonic()
     done = 0
-    for item in items:
-        yield item
-        done = min(done + step, total)
+
+    def advance(units: int) -> None:
+        nonlocal last, done
+        before, done = done, min(done + units, total)
         now = time.monotonic()
-        if done == total or now - last >= LOG_INTERVAL_SECONDS:
+        if before < done == total or now - last >= LOG_INTERVAL_SECONDS:
             last = now
             print(_line(description, unit, done, total, now - started), file=sys.stderr, flush=True)
+
+    yield advance
+
+
+def progress(
+    items: Iterable[T], *, total: int, description: str, unit: str, step: int = 1
+) -> Iterator[T]:
+    """Yield `items` and show on stderr how far the work is, as `meter` does.
+
+    `total` counts units of work and each item stands for `step` of them (the last may be short).
+    """
+    with meter(total=total, description=description, unit=unit) as advance:
+        for item in items:
+            yield item
+            advance(step)
 
 
 def _line(description: str, unit: str, done: int, total: int, elapsed: float) -> str:

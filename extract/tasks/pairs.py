@@ -10,8 +10,7 @@ from typing import Protocol
 
 from joblib import Parallel, delayed
 
-from data.images.decoding import decode_image, read_image_file
-from data.images.formats import SUFFIXES
+from data.images.decoding import SUFFIXES, decode_image, read_image_file
 from data.tools.errors import UserError
 from data.tools.progress import progress
 from extract.tasks.config import TaskConfig

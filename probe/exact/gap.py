@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +12,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from data.cache.identity import Identity
 from data.protocols import TrainingRecipe
+from data.tools.errors import UserError
 from probe import results
 from probe.exact.gram import Gram, Sums
 from probe.exact.ridge import Equations, Readouts, Targets, equations
+from probe.heads.dense import layer_keys
 from probe.heads.spec import HeadSpec
 from probe.plan import Run
 from probe.sgd.bank import Entry
@@ -57,7 +58,7 @@ def heads_without_gap(results_dir: Path, run: Run, split: Split) -> list[LinearH
         for name in _names_without_gap(folder):
             spec, _, weights = results.read_head(results_dir, folder.name, name)
             if spec.depth == 1 and _shape(spec) in shapes:
-                kernel, bias = folded(weights)
+                kernel, bias = folded(weights, batch_norm=recipe.batch_norm)
                 found.append(LinearHead(folder, spec, recipe, kernel, bias, held_out))
     return found
 
@@ -80,15 +81,18 @@ def optimum_gaps(gram: Gram, heads: list[LinearHead]) -> dict[Path, dict[str, fl
     return gaps
 
 
-def folded(weights: dict[str, NDArray[Any]]) -> tuple[NDArray[np.float64], float]:
+def folded(
+    weights: dict[str, NDArray[Any]], *, batch_norm: bool
+) -> tuple[NDArray[np.float64], float]:
     """The parameters of a head of depth 1 as one convolution: its BatchNorm folded into it."""
     state = {key: values.astype(np.float64) for key, values in weights.items()}
-    kernel, bias = state["0.weight"][0], state["0.bias"][0]
-    if "1.weight" in state:
-        deviation = np.sqrt(state["1.running_var"][0] + BATCH_NORM_EPSILON)
-        factor = state["1.weight"][0] / deviation
+    (keys,) = layer_keys(1, batch_norm=batch_norm)
+    kernel, bias = state[keys.weight][0], state[keys.bias][0]
+    if keys.norm:
+        norm = {part: state[key][0] for part, key in keys.norm.items()}
+        factor = norm["weight"] / np.sqrt(norm["running_var"] + BATCH_NORM_EPSILON)
         kernel = factor * kernel
-        bias = factor * (bias - state["1.running_mean"][0]) + state["1.bias"][0]
+        bias = factor * (bias - norm["running_mean"]) + norm["bias"]
     return kernel, float(bias)
 
 
@@ -98,14 +102,13 @@ def _shape(spec: HeadSpec) -> tuple[tuple[str, ...], int, int]:
 
 def _linear_recipe(folder: Path, run: Run) -> TrainingRecipe | None:
     """The recipe of the run in `folder`, if its heads are linear and share the cache and loss."""
-    settings = results.read_settings(folder) or {}
-    if "cache" not in settings or Identity.from_json(settings["cache"]) != run.identity:
+    try:
+        settings = results.read_settings(folder)
+    except UserError:  # written by another version
         return None
-    known = {field.name for field in fields(TrainingRecipe)}
-    values = {key: value for key, value in settings["protocol"].items() if key in known}
-    if known - set(values):
-        return None  # written by another version
-    recipe = TrainingRecipe.from_json(values)
+    if settings is None or settings.cache.content != run.identity.content:
+        return None
+    recipe = settings.recipe
     linear = not recipe.sigmoid and recipe.optimizer != run.recipe.optimizer
     return recipe if linear and recipe.resolution == run.recipe.resolution else None
 

@@ -163,7 +163,6 @@ class Solution:
     kernels: Tensor  # (H, channels, k, k) float64
     biases: Tensor  # (H,)
     ridge: Tensor  # (H,), the strength chosen for each
-    chosen_loss: Tensor  # (H,), on the held-out images when it was chosen
     train_loss: Tensor  # (H,), on all training images
 
 
@@ -184,7 +183,7 @@ def solve(gram: Gram, targets: Targets, index: Tensor | None = None) -> Solution
     losses = whole.losses(Readouts(weights, bias))
     kernel_size = gram.columns.kernel_size
     kernels = weights.T.unflatten(1, (-1, kernel_size, kernel_size))
-    return Solution(kernels, bias - whole.shift @ weights, ridge, best, losses)
+    return Solution(kernels, bias - whole.shift @ weights, ridge, losses)
 
 
 def choose_ridge(fit: Equations, heldout: Equations) -> tuple[Tensor, Tensor]:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,18 +12,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from data.tools.errors import UserError
-from data.tools.progress import progress
+from data.tools.progress import meter
 from data.vocabulary import CONVERGED
 from probe import results
 from probe.batches import FeatureBatches, plain_windows
-from probe.collect import collect, mean_defined
 from probe.config import ProbeConfig
+from probe.evaluation import Ending, Trained, evaluate, mean_defined
 from probe.exact.gap import heads_without_gap, optimum_gaps
 from probe.exact.gram import Columns, Gram
+from probe.exact.matrices import Matrix, find_matrices
 from probe.exact.ridge import Targets, solve
-from probe.exact.shape import Shape, find_shapes
-from probe.heads.spec import HeadSpec, build_head
+from probe.heads.dense import build_head, layer_keys
+from probe.heads.spec import HeadSpec
 from probe.plan import Run
 from probe.scoring import score_maps
 from probe.sgd.bank import Bank, Entry
@@ -48,10 +47,10 @@ class Solved:
 
 @dataclass(frozen=True)
 class Pass:
-    """What the solutions of one shape share."""
+    """What the solutions from one matrix share."""
 
     run: Run
-    shape: Shape
+    matrix: Matrix
     heads: list[HeadSpec]
     batches: FeatureBatches
 
@@ -62,55 +61,51 @@ class Pass:
 
 
 def solve_heads(
-    run: Run,
-    pending: list[HeadSpec],
-    config: ProbeConfig,
-    folder: Path,
-    device: torch.device,
-    settings: dict[str, Any],
-) -> None:
-    """Solve, score and write the pending heads of a run into `folder`, described by `settings`.
+    run: Run, pending: list[HeadSpec], config: ProbeConfig, device: torch.device
+) -> bool:
+    """Solve, score and write the pending heads of a run; whether any of them fits the memory.
 
     Linear heads that SGD trained on the same cache learn how far from the optimum they are on
     the way. A sweep leaves out the heads whose Gram matrix does not fit into memory, and says so;
     without `--sweep` they are a `UserError`.
     """
     rows = run.cache.rows("train")
-    if len(rows) < 2:
-        raise UserError(f"{run.cache.folder} has {len(rows)} training image(s): extract 2 or more")
-    split = split_rows(rows, run.cache.rows("test"), 1 / min(HELDOUT, len(rows)))
-    trained = heads_without_gap(folder.parent, run, split)
+    split = split_rows(rows, run.cache.rows("test"), 1 / HELDOUT)
+    trained = heads_without_gap(config.results_dir, run, split)
     wanted = list(dict.fromkeys([*pending, *(head.spec for head in trained)]))
-    for shape in find_shapes(wanted, run, device, leave_out=config.sweep, sharing=config.jobs):
-        results.write_settings(folder, settings)
-        batches = FeatureBatches(run.cache, shape.levels, torch.float32, device, "none")
-        heads = [head for head in pending if shape.holds(head)]
-        work = Pass(run, shape, heads, batches)
-        gram = _solve_shape(work, split, folder, config)
-        reached = [head for head in trained if shape.holds(head.spec)]
+    matrices = find_matrices(wanted, run, device, leave_out=config.sweep, sharing=config.jobs)
+    for matrix in matrices:
+        batches = FeatureBatches(run.cache, matrix.levels, torch.float32, device, "none")
+        heads = [head for head in pending if matrix.holds(head)]
+        gram = _solve_matrix(Pass(run, matrix, heads, batches), split, config)
+        reached = [head for head in trained if matrix.holds(head.spec)]
         for other, gaps in optimum_gaps(gram, reached).items():
             results.write_gaps(other, gaps)
+    return not pending or any(matrix.holds(head) for matrix in matrices for head in pending)
 
 
-def _solve_shape(work: Pass, split: Split, folder: Path, config: ProbeConfig) -> Gram:
-    run, shape, device = work.run, work.shape, work.batches.device
+def _solve_matrix(work: Pass, split: Split, config: ProbeConfig) -> Gram:
+    """Accumulate the Gram matrix of a pass; solve and write its heads, if it has any."""
+    run, matrix, device = work.run, work.matrix, work.batches.device
     count = len(split.train) + len(split.heldout)
     curve = tuple(n for n in CURVE if n < count) if config.learning_curve else ()
-    cost = shape.cost(count, 1 + len(curve), device)
+    cost = matrix.cost(count, 1 + len(curve), device)
     print(f"{run.name}: {len(work.heads)} heads, {cost}", file=sys.stderr, flush=True)
-    columns = Columns(shape.kernel_size, shape.probe_padding, run.recipe.resolution, device)
+    columns = Columns(matrix.kernel_size, matrix.probe_padding, run.recipe.resolution, device)
     gram = Gram(work.levels, columns)
+    folder = config.results_dir / run.name
     rows = []
-    for images in _accumulate(gram, work, split, (*curve, count)):
-        gram.mirror()
-        if not work.heads:
-            continue
-        solved = _solve_entries(gram, work)
-        bank = _bank(solved, work)
-        if config.learning_curve:
-            rows += _curve_rows(bank, work, images)
+    with meter(total=count, description=f"{run.name}: summing", unit="images") as advance:
+        for images in _accumulate(gram, work, nested(split, (*curve, count)), advance):
+            gram.mirror()
+            if not work.heads:
+                continue
+            solved = _solve_entries(gram, work)
+            bank = _bank(solved, work)
+            if config.learning_curve:
+                rows += _curve_rows(bank, work, images)
     if work.heads:
-        results.write_heads(folder, _collect(bank, solved, work, config.num_workers))
+        results.write_heads(folder, evaluate(_trained(bank, solved, work), config.num_workers))
     if rows:
         results.write_curve(folder, rows)
     return gram
@@ -131,23 +126,20 @@ def nested(
     return list(zip(np.split(fit, fitted)[:-1], np.split(heldout, held)[:-1], strict=True))
 
 
-def _accumulate(gram: Gram, work: Pass, split: Split, counts: tuple[int, ...]) -> Iterator[int]:
-    """Take in the training images; yields at every count, the last of which is all of them."""
-
-    def steps() -> Iterator[int]:
-        for count, parts in zip(counts, nested(split, counts), strict=True):
-            left = sum(map(len, parts))
-            for rows, sums in zip(parts, (gram.fit, gram.heldout), strict=True):
-                windows = plain_windows(rows, work.batches.image_bytes)
-                for part, features in work.batches.batches(windows, BATCH):
-                    gram.add(features, sums)
-                    left -= len(part)
-                    yield from [0] * (len(part) - 1)
-                    yield 0 if left else count
-
-    description = f"{work.run.name}: summing"
-    done = progress(steps(), total=counts[-1], description=description, unit="images")
-    yield from (count for count in done if count)
+def _accumulate(
+    gram: Gram,
+    work: Pass,
+    parts: list[tuple[NDArray[np.int64], NDArray[np.int64]]],
+    advance: Callable[[int], None],
+) -> Iterator[int]:
+    """Take in part after part of the training images; yields how many there are by then."""
+    for part in parts:
+        for rows, sums in zip(part, (gram.fit, gram.heldout), strict=True):
+            windows = plain_windows(rows, work.batches.image_bytes)
+            for read, features in work.batches.batches(windows, BATCH):
+                gram.add(features, sums)
+                advance(len(read))
+        yield gram.fit.images + gram.heldout.images
 
 
 def _solve_entries(gram: Gram, work: Pass) -> dict[Entry, Solved]:
@@ -178,9 +170,10 @@ def _bank(solved: dict[Entry, Solved], work: Pass) -> Bank:
     for block in bank.blocks:
         for index, entry in enumerate(block.entries):
             head = build_head(entry.spec, block.channels, work.run.recipe)
+            (keys,) = layer_keys(entry.spec.depth, batch_norm=False)
             parameters = {
-                "0.weight": solved[entry].kernel[None].float().cpu(),
-                "0.bias": solved[entry].bias[None].float().cpu(),
+                keys.weight: solved[entry].kernel[None].float().cpu(),
+                keys.bias: solved[entry].bias[None].float().cpu(),
             }
             head.load_state_dict(parameters)
             block.load_head(index, head)
@@ -193,17 +186,11 @@ def _heldout_losses(bank: Bank, work: Pass) -> Tensor:
     return mean_losses(bank, work.batches, rows, work.run.recipe.batch_size).cpu()
 
 
-def _collect(
-    bank: Bank, solved: dict[Entry, Solved], work: Pass, num_workers: int
-) -> list[results.HeadResult]:
+def _trained(bank: Bank, solved: dict[Entry, Solved], work: Pass) -> Trained:
     train = torch.tensor([solved[entry].train_loss for entry in bank.entries])
     losses = torch.stack([train, _heldout_losses(bank, work)])[None]
-    columns = {
-        entry.spec: {"learning_rate": np.nan, "status": CONVERGED, "ridge": head.ridge}
-        for entry, head in solved.items()
-        if not entry.control
-    }
-    return collect(work.run, bank, work.batches, losses, num_workers, columns)
+    endings = [Ending(CONVERGED, ridge=solved[entry].ridge) for entry in bank.entries]
+    return Trained(work.run, bank, work.batches, losses, endings)
 
 
 def _curve_rows(bank: Bank, work: Pass, images: int) -> list[dict[str, Any]]:
@@ -220,7 +207,8 @@ def _curve_rows(bank: Bank, work: Pass, images: int) -> list[dict[str, Any]]:
             {
                 "head": entry.spec.name,
                 "n_train": images,
-                **{name: mean_defined(values) for name, values in scores.metrics.items()},
+                "spc": mean_defined(scores.spc),
+                "mae": float(scores.mae.mean()),
                 "heldout_loss": loss,
             }
         )

@@ -20,7 +20,8 @@ from torch import Tensor, nn
 
 from data.protocols import TrainingRecipe
 from data.vocabulary import GRID
-from probe.heads.spec import HeadSpec, build_head, layer_widths
+from probe.heads.dense import build_head, layer_keys, layer_widths
+from probe.heads.spec import HeadSpec
 from probe.loss import MapLoss, scored_target
 from probe.sgd.whitening import whitening
 
@@ -179,16 +180,13 @@ class Block(nn.Module):
         taps = self.taps.detach().view(heads, self.widths[1], size, size, self.channels)
         weights = [taps.permute(0, 1, 4, 2, 3)]
         weights += [kernel.detach().view(heads, -1, *kernel.shape[1:]) for kernel in self.kernels]
-        modules_per_layer = 2 + self.recipe.batch_norm  # convolution, [BatchNorm], activation
+        keys = layer_keys(len(self.biases), batch_norm=self.recipe.batch_norm)
         views = {}
         for depth, (weight, bias) in enumerate(zip(weights, self.biases, strict=True)):
-            position = depth * modules_per_layer
-            views[f"{position}.weight"] = weight
-            views[f"{position}.bias"] = bias.detach().view(heads, -1)
-            if self.recipe.batch_norm:
-                norm = self.norms[depth]
-                for key in ("weight", "bias", "running_mean", "running_var"):
-                    views[f"{position + 1}.{key}"] = getattr(norm, key).detach().view(heads, -1)
+            views[keys[depth].weight] = weight
+            views[keys[depth].bias] = bias.detach().view(heads, -1)
+            for part, key in keys[depth].norm.items():
+                views[key] = getattr(self.norms[depth], part).detach().view(heads, -1)
         return views
 
     def load_head(self, index: int, head: nn.Sequential) -> None:
@@ -202,7 +200,7 @@ class Block(nn.Module):
         head = build_head(self.entries[index].spec, self.channels, self.recipe)
         state = {key: view[index] for key, view in self._views().items()}
         if self.whitening is not None:
-            first = next(iter(state))
+            first = layer_keys(1, batch_norm=self.recipe.batch_norm)[0].weight
             state[first] = torch.einsum("wcyx,cd->wdyx", state[first], self.whitening)
         head.load_state_dict(state, strict=False)  # all but BatchNorm's count of batches
         return head.eval()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import sys
+import zipfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,10 +19,13 @@ from probe.sgd.bank import Bank
 
 @dataclass
 class Checkpoint:
-    """One file, replaced whole after every epoch; only read for the same settings and heads."""
+    """One file, replaced whole after every epoch; only read for the same settings and heads.
+
+    A damaged one is worth no more than none: a line on stderr says so, and the pass begins again.
+    """
 
     path: Path
-    settings: dict[str, Any]
+    settings: dict[str, Any]  # JSON-able
 
     def save(self, bank: Bank, optimizer: torch.optim.Optimizer, history: list[Tensor]) -> None:
         """Keep everything the next epoch depends on; `history` has one entry per epoch done."""
@@ -35,8 +41,7 @@ class Checkpoint:
     def heads(self) -> list[HeadSpec]:
         """The heads of the interrupted pass, in order; none if there is no fitting checkpoint."""
         state = self._read()
-        specs = state["heads"] if state else []
-        return [HeadSpec(**{**spec, "levels": tuple(spec["levels"])}) for spec in specs]
+        return [HeadSpec.from_json(spec) for spec in state["heads"]] if state else []
 
     def restore(self, bank: Bank, optimizer: torch.optim.Optimizer) -> list[Tensor]:
         """Set bank and optimiser to where the pass of the same heads stopped; its history."""
@@ -54,8 +59,23 @@ class Checkpoint:
     def _read(self) -> dict[str, Any]:
         if not self.path.exists():
             return {}
-        state: dict[str, Any] = torch.load(self.path, map_location="cpu", weights_only=True)
-        return state if state["settings"] == self.settings else {}
+        try:
+            state: dict[str, Any] = _load(self.path)
+            return state if state["settings"] == self.settings else {}
+        except Exception:  # what is not ours can raise anything
+            print(f"{self.path} is damaged: its pass begins again", file=sys.stderr)
+            self.remove()
+            return {}
+
+
+def _load(path: Path) -> dict[str, Any]:
+    content = path.read_bytes()
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        damaged = archive.testzip()  # torch compares no checksum
+    if damaged:
+        raise OSError(f"{damaged} is damaged")
+    loaded: dict[str, Any] = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    return loaded
 
 
 def _specs(bank: Bank) -> list[HeadSpec]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,8 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from data.protocols import TrainingRecipe
-from data.tools.progress import progress
+from data.tools.errors import UserError
+from data.tools.progress import meter
 from probe.batches import FeatureBatches, epoch_windows, plain_windows
 from probe.sgd.bank import Bank
 from probe.sgd.checkpoint import Checkpoint
@@ -28,11 +28,20 @@ class Split:
 
 
 def split_rows(rows: NDArray[np.int64], test: NDArray[np.int64], share: float) -> Split:
-    """Training and held-out rows: every k-th training row is held out, or the test set is."""
+    """Training and held-out rows: every k-th training row is held out, or the test set is.
+
+    At least one is held out, where any is to be; `UserError` when none would be left to train on.
+    """
     if share == 0:
         return Split(rows, test)
+    if len(rows) < 2:
+        raise UserError(
+            f"{len(rows)} training image(s) are too few: some are held out from training, so "
+            "extract 2 or more"
+        )
+    every = min(round(1 / share), len(rows))
     chosen = np.zeros(len(rows), dtype=bool)
-    chosen[round(1 / share) - 1 :: round(1 / share)] = True
+    chosen[every - 1 :: every] = True
     return Split(rows[~chosen], rows[chosen])
 
 
@@ -40,59 +49,52 @@ def fit(
     bank: Bank,
     batches: FeatureBatches,
     split: Split,
-    recipe: TrainingRecipe,
     checkpoint: Checkpoint,
     description: str,
 ) -> Tensor:
-    """Train `bank` to the end of the recipe; (epochs, 2, heads) training and held-out losses.
+    """Train `bank` to the end of its recipe; (epochs, 2, heads) training and held-out losses.
 
     Goes on from `checkpoint` where it holds the same heads, and saves there after every epoch.
     """
-    optimizer = bank.optimizer()
+    recipe, optimizer = bank.recipe, bank.optimizer()
     history = checkpoint.restore(bank, optimizer)
     remaining = range(len(history), recipe.epochs)
-    steps = _epochs(bank, batches, split, recipe, optimizer, history, checkpoint, remaining)
     total = len(split.train) * len(remaining)
-    for _ in progress(
-        steps, total=total, description=description, unit="images", step=recipe.batch_size
-    ):
-        pass
+    with meter(total=total, description=description, unit="images") as advance:
+        for epoch in remaining:
+            _set_learning_rates(optimizer, bank, epoch)
+            train = _train_epoch(bank, batches, split.train, optimizer, epoch, advance)
+            heldout = mean_losses(bank, batches, split.heldout, recipe.batch_size)
+            history.append(torch.stack([train, heldout]).cpu())
+            checkpoint.save(bank, optimizer, history)
     return torch.stack(history)
 
 
-def _epochs(
+def _train_epoch(
     bank: Bank,
     batches: FeatureBatches,
-    split: Split,
-    recipe: TrainingRecipe,
+    rows: NDArray[np.int64],
     optimizer: torch.optim.Optimizer,
-    history: list[Tensor],
-    checkpoint: Checkpoint,
-    remaining: range,
-) -> Iterator[None]:
-    for epoch in remaining:
-        _set_learning_rates(optimizer, bank, recipe, epoch)
-        windows = epoch_windows(
-            split.train, batches.image_bytes, recipe.batch_size, SHUFFLE_SEED, epoch
-        )
-        bank.train()
-        total = torch.zeros(len(bank.entries), device=batches.device)
-        for rows, features in batches.batches(windows, recipe.batch_size):
-            losses = bank.losses(bank(features))
-            optimizer.zero_grad(set_to_none=True)
-            losses.sum().backward()
-            optimizer.step()
-            total += losses.detach() * len(rows)
-            yield
-        train_losses = total / len(split.train)
-        heldout_losses = mean_losses(bank, batches, split.heldout, recipe.batch_size)
-        history.append(torch.stack([train_losses, heldout_losses]).cpu())
-        checkpoint.save(bank, optimizer, history)
+    epoch: int,
+    advance: Callable[[int], None],
+) -> Tensor:
+    """One step per batch of `rows`; the mean loss of every head on the way, (heads,)."""
+    size = bank.recipe.batch_size
+    windows = epoch_windows(rows, batches.image_bytes, size, SHUFFLE_SEED, epoch)
+    bank.train()
+    total = torch.zeros(len(bank.entries), device=batches.device)
+    for part, features in batches.batches(windows, size):
+        losses = bank.losses(bank(features))
+        optimizer.zero_grad(set_to_none=True)
+        losses.sum().backward()
+        optimizer.step()
+        total += losses.detach() * len(part)
+        advance(len(part))
+    return total / len(rows)
 
 
-def _set_learning_rates(
-    optimizer: torch.optim.Optimizer, bank: Bank, recipe: TrainingRecipe, epoch: int
-) -> None:
+def _set_learning_rates(optimizer: torch.optim.Optimizer, bank: Bank, epoch: int) -> None:
+    recipe = bank.recipe
     decayed = recipe.decay_after is not None and epoch >= round(recipe.epochs * recipe.decay_after)
     for group, block in zip(optimizer.param_groups, bank.blocks, strict=True):
         group["lr"] = block.entries[0].learning_rate * (0.1 if decayed else 1.0)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from data.tools.errors import UserError
-from probe.batches import free_memory
+from data.tools.memory import free_memory
 from probe.exact.gram import gram_bytes, gram_flops
 from probe.exact.ridge import STRENGTHS
 from probe.heads.spec import HeadSpec
@@ -17,7 +17,7 @@ from probe.sgd.estimate import clock, flops_per_second, scaled
 
 
 @dataclass(frozen=True)
-class Shape:
+class Matrix:
     """Heads of depth 1 that share a Gram matrix, that of the largest of their sets of levels."""
 
     levels: tuple[str, ...]
@@ -26,7 +26,7 @@ class Shape:
     channels: int  # of all levels together
 
     @classmethod
-    def of(cls, spec: HeadSpec, channels: dict[str, int]) -> Shape:
+    def of(cls, spec: HeadSpec, channels: dict[str, int]) -> Matrix:
         """The smallest that holds a head; `channels` are those of every level of the cache."""
         count = sum(channels[level] for level in spec.levels)
         return cls(spec.levels, spec.kernel_size, spec.probe_padding, count)
@@ -66,9 +66,9 @@ class Shape:
         )
 
 
-def find_shapes(
+def find_matrices(
     heads: list[HeadSpec], run: Run, device: torch.device, *, leave_out: bool, sharing: int = 1
-) -> list[Shape]:
+) -> list[Matrix]:
     """The matrices that serve all heads, the largest first; none is a part of another.
 
     Heads whose matrix does not fit into the free memory, over `sharing` where so many processes
@@ -77,22 +77,22 @@ def find_shapes(
     channels = run.cache.levels
     free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else free_memory()
     free //= sharing
-    largest = sorted(heads, key=lambda spec: -Shape.of(spec, channels).bytes)
-    shapes: list[Shape] = []
-    refused: set[Shape] = set()
+    largest = sorted(heads, key=lambda spec: -Matrix.of(spec, channels).bytes)
+    matrices: list[Matrix] = []
+    refused: set[Matrix] = set()
     for spec in largest:
-        shape = Shape.of(spec, channels)
-        if any(other.holds(spec) for other in shapes) or shape in refused:
+        matrix = Matrix.of(spec, channels)
+        if any(other.holds(spec) for other in matrices) or matrix in refused:
             continue
-        if shape.bytes <= free:
-            shapes.append(shape)
+        if matrix.bytes <= free:
+            matrices.append(matrix)
             continue
         reason = (
-            f"{run.name}: {shape.cost(len(run.cache.rows('train')), 1, device)}, and "
+            f"{run.name}: {matrix.cost(len(run.cache.rows('train')), 1, device)}, and "
             f"{scaled(free)}B are free: read fewer --levels, or use a --device with more memory"
         )
         if not leave_out:
             raise UserError(reason)
         print(f"left out: {reason}", file=sys.stderr, flush=True)
-        refused.add(shape)
-    return shapes
+        refused.add(matrix)
+    return matrices

@@ -1,0 +1,90 @@
+"""The caches that a command trains from: whole, asked for, and each only once."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from pathlib import Path
+
+from data.cache.identity import canonical_json
+from data.cache.manifest import MANIFEST
+from data.cache.names import cache_name, recipe_suffix
+from data.cache.reader import FeatureCache
+from data.protocols import find_protocol
+from data.tools.errors import UserError
+from probe.config import ProbeConfig
+
+
+def find_caches(config: ProbeConfig) -> list[FeatureCache]:
+    """The caches to train from, in the order of their folders' names.
+
+    What cannot be read, and copies of other caches, are left out with a line on stderr. Raises
+    `UserError` when there is no cache that can be read, or none of a backbone or protocol that was
+    asked for.
+    """
+    folders = sorted(path.parent for path in config.cache_dir.glob(f"*/{MANIFEST}"))
+    if not folders:
+        raise UserError(f"no feature cache in {config.cache_dir}: run extract-features first")
+    caches, faults = _open(folders)
+    if not caches:
+        raise UserError(faults[0])
+    if config.backbone:
+        caches = _of_backbones(caches, config, faults)
+    for fault in faults:
+        print(f"left out: {fault}", file=sys.stderr)
+    if config.protocol:
+        taps = find_protocol(config.protocol).features.taps
+        caches = [cache for cache in caches if cache.identity.features.taps == taps]
+        if not caches:
+            raise UserError(
+                f"no cache in {config.cache_dir} fits --protocol {config.protocol}: run "
+                f"extract-features --protocol {taps} first"
+            )
+    return _once_each(caches)
+
+
+def own_name(cache: FeatureCache) -> str:
+    """What the cache is called by what it was made from, wherever it lies."""
+    identity = cache.identity
+    suffix = recipe_suffix(identity.protocol, identity.features, identity.image_size)
+    return cache_name(identity.backbone, identity.weights, identity.padding, suffix)
+
+
+def content_digest(cache: FeatureCache) -> str:
+    """SHA-256 over what the cache was made from, wherever it lies."""
+    return hashlib.sha256(canonical_json(cache.identity.content).encode()).hexdigest()
+
+
+def _open(folders: list[Path]) -> tuple[list[FeatureCache], list[str]]:
+    """The caches that can be read, and why the others cannot."""
+    caches, faults = [], []
+    for folder in folders:
+        try:
+            caches.append(FeatureCache(folder))
+        except (UserError, OSError) as error:
+            faults.append(str(error))
+    return caches, faults
+
+
+def _of_backbones(
+    caches: list[FeatureCache], config: ProbeConfig, faults: list[str]
+) -> list[FeatureCache]:
+    found = sorted({cache.identity.backbone for cache in caches})
+    for name in config.backbone:
+        if name not in found:
+            others = f" ({'; '.join(faults)})" if faults else ""
+            raise UserError(
+                f"no cache of backbone {name!r} in {config.cache_dir}: it has "
+                f"{', '.join(found)}{others}; run extract-features --backbone {name} first"
+            )
+    return [cache for cache in caches if cache.identity.backbone in config.backbone]
+
+
+def _once_each(caches: list[FeatureCache]) -> list[FeatureCache]:
+    """Of caches with the same content, the one that bears its own name, or else the first."""
+    kept: dict[str, FeatureCache] = {}
+    for cache in sorted(caches, key=lambda cache: cache.folder.name != own_name(cache)):
+        first = kept.setdefault(content_digest(cache), cache)
+        if first is not cache:
+            print(f"left out: {cache.folder} is a copy of {first.folder}", file=sys.stderr)
+    return [cache for cache in caches if cache in kept.values()]

@@ -1,0 +1,207 @@
+"""From a trained bank to what is kept of its heads: scores, losses, weights, example maps."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import joblib
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from data.vocabulary import SCORED_SETS
+from probe.batches import FeatureBatches
+from probe.heads.spec import HeadSpec
+from probe.plan import Run
+from probe.results import KEPT_PREDICTIONS, HeadResult
+from probe.scoring import MapScores, score_maps
+from probe.sgd.bank import Bank, Entry
+from probe.sgd.fit import outputs_of
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How the training of one entry of a bank ended."""
+
+    status: str  # one of `data.vocabulary.STATUSES`
+    learning_rate: float = np.nan  # NaN: it took no steps
+    ridge: float = np.nan  # NaN: it was not solved for
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A bank whose training is over."""
+
+    run: Run
+    bank: Bank
+    batches: FeatureBatches
+    losses: Tensor  # (epochs, 2, entries), training and held-out
+    endings: list[Ending]  # one per entry
+
+
+@dataclass(frozen=True)
+class _Scored:
+    """One head on one image set."""
+
+    names: list[str]
+    outputs: NDArray[np.float32]  # (N, n, n)
+    scores: MapScores
+
+
+@dataclass(frozen=True)
+class _Head:
+    """One entry of a bank, the one that is kept of its head."""
+
+    index: int
+    entry: Entry
+    module: nn.Sequential
+    scored: dict[str, _Scored]  # image set -> scores
+    control: dict[str, _Scored]  # of the head trained on the control target, if there is one
+
+
+def evaluate(trained: Trained, num_workers: int) -> list[HeadResult]:
+    """Score a trained bank on every image set of its cache; one result per head.
+
+    Of the learning rates tried for a head, the one with the lowest last held-out loss is kept.
+    """
+    entries = trained.bank.entries
+    chosen = best_rates(entries, trained.losses[-1, 1])
+    scored = _score(trained, chosen, num_workers)
+    controls = {entries[index].spec: scored[index] for index in chosen if entries[index].control}
+    tried: dict[HeadSpec, list[int]] = defaultdict(list)
+    for index, entry in enumerate(entries):
+        if not entry.control:
+            tried[entry.spec].append(index)
+    modules = list(trained.bank.heads())
+    results = []
+    for index in chosen:
+        entry, module = modules[index]
+        if not entry.control:
+            control = controls.get(entry.spec, {})
+            head = _Head(index, entry, module, scored[index], control)
+            results.append(_result(trained, head, tried[entry.spec]))
+    return results
+
+
+def _result(trained: Trained, head: _Head, tried: list[int]) -> HeadResult:
+    entries, losses, scored = trained.bank.entries, trained.losses, head.scored
+    return HeadResult(
+        spec=head.entry.spec,
+        scores=_score_rows(trained, head),
+        image_scores=_image_rows(head),
+        losses=_loss_rows(head, losses[:, :, head.index]),
+        weights={key: value.numpy() for key, value in head.module.state_dict().items()},
+        attributes={
+            "recipe": asdict(trained.run.recipe),
+            "channels": head.module[0].in_channels,
+            "learning_rates": [entries[index].learning_rate for index in tried],
+            "heldout_losses": [float(losses[-1, 1, index]) for index in tried],
+        },
+        predictions={images: each.outputs[:KEPT_PREDICTIONS] for images, each in scored.items()},
+        prediction_names={images: each.names[:KEPT_PREDICTIONS] for images, each in scored.items()},
+        errors={images: each.scores.error for images, each in scored.items()},
+    )
+
+
+def best_rates(entries: list[Entry], heldout: Tensor) -> list[int]:
+    """For every head, in order, the index of its entry with the lowest finite held-out loss.
+
+    A head and its control are chosen apart.
+    """
+    ranked = torch.where(heldout.isfinite(), heldout, torch.inf)
+    best: dict[Any, int] = {}
+    for index, entry in enumerate(entries):
+        kept = best.setdefault((entry.spec, entry.control), index)
+        if ranked[index] < ranked[kept]:
+            best[entry.spec, entry.control] = index
+    return list(best.values())
+
+
+def _score(trained: Trained, chosen: list[int], num_workers: int) -> dict[int, dict[str, _Scored]]:
+    run, bank, batches = trained.run, trained.bank, trained.batches
+    rows = {images: run.cache.rows(images) for images in SCORED_SETS}
+    outputs = {
+        images: outputs_of(bank, batches, selected, run.recipe.batch_size)
+        for images, selected in rows.items()
+        if len(selected)
+    }
+    tasks = [(index, images) for index in chosen for images in outputs]
+    # Threads: NumPy sorts without holding the interpreter lock, and nothing is copied.
+    parallel = joblib.Parallel(n_jobs=num_workers or joblib.cpu_count(), require="sharedmem")
+    scores = parallel(
+        joblib.delayed(score_maps)(
+            outputs[images][index], bank.entries[index].target(run.recipe), str(batches.device)
+        )
+        for index, images in tasks
+    )
+    scored: dict[int, dict[str, _Scored]] = {index: {} for index in chosen}
+    for (index, images), result in zip(tasks, scores, strict=True):
+        names = [run.cache.records[row].name for row in rows[images].tolist()]
+        scored[index][images] = _Scored(names, outputs[images][index], result)
+    return scored
+
+
+def _score_rows(trained: Trained, head: _Head) -> list[dict[str, Any]]:
+    run, spec, ending = trained.run, head.entry.spec, trained.endings[head.index]
+    train_loss, heldout_loss = trained.losses[-1, :, head.index].tolist()
+    variance = float(head.entry.target(run.recipe).var())
+    rows = []
+    for images, part in head.scored.items():
+        spc, control_spc = mean_defined(part.scores.spc), np.nan
+        if images in head.control:
+            control_spc = mean_defined(head.control[images].scores.spc)
+        rows.append(
+            {
+                "pattern": spec.pattern,
+                **run.columns(),
+                "levels": "+".join(spec.levels),
+                "kernel_size": spec.kernel_size,
+                "depth": spec.depth,
+                "probe_padding": spec.probe_padding,
+                "images": images,
+                "spc": spc,
+                "mae": float(part.scores.mae.mean()),
+                "seed": spec.seed,
+                "n_images": len(part.names),
+                "n_undefined": int(np.isnan(part.scores.spc).sum()),
+                "status": ending.status,
+                "learning_rate": ending.learning_rate,
+                "epochs": run.recipe.epochs,
+                "train_loss": train_loss,
+                "heldout_loss": heldout_loss,
+                "run": run.name,
+                "head": spec.name,
+                "r2": 1.0 - float(part.scores.error.mean(dtype=np.float64)) / variance,
+                "control_spc": control_spc,
+                "selectivity": spc - control_spc,
+                "optimum_gap": np.nan,
+                "ridge": ending.ridge,
+            }
+        )
+    return rows
+
+
+def mean_defined(values: NDArray[np.float64]) -> float:
+    """The mean over the values that are defined; NaN where none is."""
+    defined = values[~np.isnan(values)]
+    return float(defined.mean()) if len(defined) else np.nan
+
+
+def _image_rows(head: _Head) -> list[dict[str, Any]]:
+    name = head.entry.spec.name
+    return [
+        {"head": name, "images": images, "image": image, "spc": spc, "mae": mae}
+        for images, part in head.scored.items()
+        for image, spc, mae in zip(part.names, part.scores.spc, part.scores.mae, strict=True)
+    ]
+
+
+def _loss_rows(head: _Head, losses: Tensor) -> list[dict[str, Any]]:
+    name = head.entry.spec.name
+    return [
+        {"head": name, "epoch": epoch, "train_loss": train, "heldout_loss": heldout}
+        for epoch, (train, heldout) in enumerate(losses.tolist(), start=1)
+    ]
