@@ -174,6 +174,113 @@ def test_another_setting_is_refused_and_overwritten_on_demand(trained, tmp_path)
         train_backbone(config)
 
 
+@pytest.fixture
+def no_epoch(monkeypatch):
+    """Fail where a first epoch would begin."""
+
+    def began(*_arguments):
+        raise AssertionError("an epoch began")
+
+    monkeypatch.setattr(train_module, "_epoch", began)
+
+
+@pytest.mark.usefixtures("no_epoch")
+@pytest.mark.parametrize("option", ["out", "results_dir"])
+def test_what_cannot_be_written_is_found_before_the_first_epoch(tmp_path, option):
+    (tmp_path / "file").touch()  # no folder can be made below it, root or not
+    place = {"out": tmp_path / "file" / "s.pt", "results_dir": tmp_path / "file" / "r"}[option]
+    with pytest.raises(UserError, match=f"cannot write to .*--{option.replace('_', '-')}"):
+        train_backbone(quick(tmp_path, **{option: place}))
+
+
+@pytest.mark.usefixtures("no_epoch")
+@pytest.mark.parametrize("name", ["saliency-last.pt", "results/tasks.csv"])
+def test_a_folder_in_the_way_is_found_before_the_first_epoch(tmp_path, name):
+    (tmp_path / name).mkdir(parents=True)
+    with pytest.raises(UserError, match="is a folder, and a file is to be written there"):
+        train_backbone(quick(tmp_path))
+
+
+@pytest.mark.parametrize("name", ["..pt", "...", "", "a\nb.pt", "s-last.pt", "here"])
+def test_names_that_cannot_name_a_training_are_refused(tmp_path, name):
+    (tmp_path / "here").mkdir()
+    with pytest.raises(UserError, match=r"--out .*give a name like saliency\.pt"):
+        TaskConfig("saliency", tmp_path / name)
+
+
+def test_without_a_test_set_the_held_out_images_are_scored(tmp_path, capsys):
+    data = write_pairs(tmp_path / "own", "images", "masks")
+    config = quick(tmp_path, data=data, epochs=1)
+    assert train_backbone(config) == config.out
+    assert load(config.out)["provenance"]["epoch"] == 1
+    assert len(pd.read_csv(tmp_path / "results" / "tasks" / "saliency" / "epochs.csv")) == 1
+    assert pd.read_csv(tmp_path / "results" / "tasks.csv").empty
+    assert "no --test: only the held-out images" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("no_epoch")
+def test_a_second_training_of_one_stem_does_not_erase_the_first(trained, tmp_path):
+    shutil.copytree(trained / "results", tmp_path / "results")
+    before = (tmp_path / "results" / "tasks.csv").read_bytes()
+    config = quick(tmp_path, out=tmp_path / "elsewhere" / "saliency.pt", seed=1)
+    with pytest.raises(
+        UserError, match=r"tasks/saliency was trained with other settings .*seed: 0 there"
+    ):
+        train_backbone(config)
+    assert (tmp_path / "results" / "tasks.csv").read_bytes() == before
+    with pytest.raises(AssertionError):
+        train_backbone(replace(config, overwrite=True))
+    assert not (tmp_path / "results" / "tasks" / "saliency" / "scores.csv").exists()
+
+
+def test_scores_of_other_test_sets_stay(tmp_path):
+    row = dict.fromkeys(TASK_COLUMNS, "x") | {"metric": "mae"}
+    write_scores(tmp_path, "a", [row | {"test_set": "one", "value": 0.123456789}])
+    write_scores(tmp_path, "a", [row | {"test_set": "two", "value": 0.5}])
+    write_scores(tmp_path, "a", [])
+    table = pd.read_csv(tmp_path / "tasks.csv")
+    assert dict(zip(table["test_set"], table["value"], strict=True)) == {
+        "one": 0.123457,
+        "two": 0.5,
+    }
+
+
+@pytest.mark.usefixtures("no_epoch")
+def test_a_test_set_of_other_classes_is_refused(tmp_path):
+    scored = write_pairs(tmp_path / "scored", "images", "masks", count=2, value=1)
+    with pytest.raises(UserError, match=r"scored has 2 classes and generated-train.*5"):
+        train_backbone(quick(tmp_path, "segmentation", test=(scored,), classes=2))
+
+
+def test_a_class_that_does_not_occur_is_null_and_the_training_goes_on(tmp_path):
+    data = write_pairs(tmp_path / "own", "images", "masks", value=1)
+    config = quick(tmp_path, "segmentation", data=data, classes=9, epochs=1)
+    train_backbone(config)
+    provenance = load(config.out)["provenance"]
+    assert None in provenance["validation"].values()
+    json.dumps(provenance, allow_nan=False)
+    assert train_backbone(config) == config.out  # finished: resumed, and scored again
+
+
+def test_masks_that_count_nowhere_are_refused(tmp_path):
+    data = write_pairs(tmp_path / "own", "images", "masks", value=1)
+    thin = half_mask(value=255)  # of one pixel that counts, which 32 pixels a side leave out
+    thin[:] = 255
+    thin[0, 2] = 1
+    Image.fromarray(thin).save(data / "masks" / "picture09.png")
+    with pytest.raises(UserError, match="no pixel of the held-out masks"):
+        train_backbone(quick(tmp_path, "segmentation", data=data, classes=2))
+
+
+@pytest.mark.parametrize("part", ["training", "decoder", "state_dict", "provenance"])
+def test_a_checkpoint_without_a_part_is_refused(trained, tmp_path, part):
+    content = load(trained / "saliency-last.pt")
+    content[part] = [1]
+    torch.save(content, tmp_path / "saliency-last.pt")
+    with pytest.raises(UserError, match="no checkpoint of train-backbone, or a damaged one"):
+        train_backbone(quick(tmp_path))
+
+
 def test_segmentation_of_a_folder_from_a_checkpoint(trained, tmp_path):
     data = write_pairs(tmp_path / "own", "images", "masks", value=1)
     scored = write_pairs(tmp_path / "scored", "images", "masks", count=2, value=1)
@@ -203,7 +310,9 @@ def test_losses_by_hand():
     logits, masks = torch.zeros(1, 1, 2, 2), torch.tensor([[[0, 1], [1, 1]]])
     assert float(task_loss(logits, masks)) == pytest.approx(np.log(2))
     assert to_maps(logits).tolist() == [[[0.5, 0.5], [0.5, 0.5]]]
+    nowhere = torch.full((1, 1, 3), 255)
     logits = torch.zeros(1, 4, 1, 3)
+    assert float(task_loss(logits, nowhere)) == 0
     logits[0, 2, 0, 0] = 100.0  # certain and right; the last pixel is void
     masks = torch.tensor([[[2, 1, 255]]])
     assert float(task_loss(logits, masks)) == pytest.approx(np.log(4) / 2)

@@ -9,6 +9,7 @@ from data.tools.command import setting
 from data.tools.errors import UserError
 from data.vocabulary import NORMALIZATIONS, PADDINGS, TASKS
 
+LAST = "-last"  # ends the stem of the last epoch's checkpoint
 HELD_OUT = 10  # every tenth training image is kept to choose the best epoch by
 
 
@@ -24,13 +25,13 @@ class TaskConfig:
         "What the backbone's convolutions see beyond the border.", "zeros", choices=PADDINGS
     )
     data: Path | None = setting(
-        "Training set: a folder of images and masks, or one with VOCdevkit/VOC2012; by default "
-        "the generated set of the task.",
+        "Training set: a folder of images and masks, or VOC 2012 (VOCdevkit, VOC2012 or a folder "
+        "of it); by default the generated set of the task.",
         None,
     )
     test: tuple[Path, ...] = setting(
         "Folder to score the best epoch on (repeatable). VOC 2012 and the generated sets bring "
-        "their own.",
+        "their own; without any, the held-out images alone are scored, epoch by epoch.",
         (),
     )
     results_dir: Path = setting("Folder to write scores to (tasks.csv).", Path("results"))
@@ -67,6 +68,7 @@ class TaskConfig:
     overwrite: bool = setting("Begin again instead of going on from the last epoch.", False)
 
     def __post_init__(self) -> None:
+        _check_name(self.out)
         for name in ("epochs", "batch_size", "image_size", "classes"):
             value = getattr(self, name)
             if value is not None and value < 1:
@@ -80,3 +82,15 @@ class TaskConfig:
         for name in ("seed", "num_workers"):
             if getattr(self, name) < 0:
                 raise UserError(f"--{name.replace('_', '-')} must not be negative")
+
+
+def _check_name(out: Path) -> None:
+    """`UserError` unless the stem of `out` can name a run: a folder, and a cell of a table."""
+    remedy = "give a name like saliency.pt"
+    if not out.stem.strip(".") or not out.name.isprintable() or out.is_dir():
+        what = "a folder" if out.is_dir() else "no name for a checkpoint"
+        raise UserError(f"--out {str(out)!r}: {what}; {remedy}")
+    if out.stem.endswith(LAST):
+        raise UserError(
+            f"--out {str(out)!r}: NAME{LAST} is where the last epoch of NAME is kept; {remedy}"
+        )

@@ -87,11 +87,13 @@ class SegmentationScores:
     def scores(self) -> dict[str, float]:
         """`miou_percent`, and `iou_percent:NAME` of each class; NaN for a class nowhere seen.
 
-        The mean is over the classes that occur in a mask or in a prediction.
+        The mean is over the classes that occur in a mask or in a prediction; NaN without any.
         """
         hits = np.diag(self._confusion).astype(np.float64)
         union = self._confusion.sum(0) + self._confusion.sum(1) - hits
         iou = np.full(len(hits), np.nan)
         np.divide(100.0 * hits, union, out=iou, where=union > 0)
         each = {f"iou_percent:{name}": float(v) for name, v in zip(self._names, iou, strict=True)}
-        return {"miou_percent": float(np.nanmean(iou)), **each}
+        seen = iou[union > 0]
+        mean = float(seen.mean()) if len(seen) else float("nan")
+        return {"miou_percent": mean, **each}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +10,14 @@ import torch
 
 from data.tools.errors import UserError
 from data.tools.files import write_torch
+from extract.tasks.config import LAST
 from extract.tasks.network import TaskNetwork
+from extract.tasks.scores import refuse_others
 
 
 def last_path(out: Path) -> Path:
     """Where the checkpoint of the last epoch lies: beside that of the best."""
-    return out.with_name(f"{out.stem}-last{out.suffix}")
+    return out.with_name(f"{out.stem}{LAST}{out.suffix}")
 
 
 def save(
@@ -40,8 +43,11 @@ def save(
 def restore(path: Path, network: TaskNetwork) -> dict[str, Any]:
     """Set the network to a checkpoint that `save` wrote, and return all of it."""
     content = read(path)
-    network.backbone.load_state_dict(content["state_dict"])
-    network.load_state_dict(content["decoder"], strict=False)
+    try:
+        network.backbone.load_state_dict(content["state_dict"])
+        network.load_state_dict(content["decoder"], strict=False)
+    except (RuntimeError, TypeError, AttributeError) as error:
+        raise no_checkpoint(path, error) from error
     return content
 
 
@@ -49,27 +55,21 @@ def read(path: Path) -> dict[str, Any]:
     """A checkpoint that `save` wrote; `UserError` when the file is another or damaged."""
     try:
         content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        content["provenance"], content["state_dict"], content["decoder"]
+        dict(content["provenance"]), content["state_dict"], content["decoder"]
     except Exception as error:  # pickle, zip and torch each raise their own
-        raise UserError(
-            f"{path} is no checkpoint of train-backbone ({type(error).__name__}): "
-            "choose another --out, or --overwrite it"
-        ) from error
+        raise no_checkpoint(path, error) from error
     return content
 
 
-def check_settings(path: Path, wanted: dict[str, Any]) -> None:
+def no_checkpoint(path: Path, error: Exception) -> UserError:
+    """What to raise where `path` is something else."""
+    return UserError(
+        f"{path} is no checkpoint of train-backbone, or a damaged one ({type(error).__name__}): "
+        "choose another --out, or --overwrite it"
+    )
+
+
+def check_settings(path: Path, wanted: Mapping[str, Any]) -> None:
     """Refuse to go on from a training with other settings (`UserError` that names them)."""
-    if not path.exists():
-        return
-    found = read(path)["provenance"]
-    different = [
-        f"{key}: {found.get(key)} there, {value} here"
-        for key, value in wanted.items()
-        if found.get(key) != value
-    ]
-    if different:
-        raise UserError(
-            f"{path} was trained with other settings ({'; '.join(different)}): "
-            "choose another --out, or --overwrite it"
-        )
+    if path.exists():
+        refuse_others(path, read(path)["provenance"], wanted)

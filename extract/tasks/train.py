@@ -17,7 +17,9 @@ from numpy.typing import NDArray
 
 from data.tools.device import find_device, has_fast_bfloat16
 from data.tools.errors import UserError
+from data.tools.files import check_writable
 from data.tools.progress import progress
+from data.vocabulary import TASKS_CSV
 from extract.tasks import saving as checkpoint
 from extract.tasks import scores as results
 from extract.tasks.config import HELD_OUT, TaskConfig
@@ -37,21 +39,25 @@ def train_backbone(config: TaskConfig) -> Path:
     Goes on from the last finished epoch. Raises `UserError` for unsuitable options or data, and
     where `out` holds a training with other settings.
     """
+    _check_places(config)
     device = find_device(config.device)
     fast = config.precision == "auto" and has_fast_bfloat16(device)
     dtype = torch.bfloat16 if fast or config.precision == "bf16" else torch.float32
     pairs, tests = training_pairs(config), test_pairs(config)
+    _check_tests(pairs, tests)
     settings = _settings(config, pairs, dtype)
+    folder = results.run_folder(config.results_dir, config.out.stem)
     if not config.overwrite:
         for path in (config.out, checkpoint.last_path(config.out)):
             checkpoint.check_settings(path, settings)
+        results.check_run(folder, settings)
     network = build_network(config, len(pairs.classes) or 1)
     network = network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = torch.optim.Adam(network.parameters(), lr=config.learning_rate, fused=True)
     trainer = Trainer(network, optimizer, device, dtype)
+    results.begin_run(folder, settings, overwrite=config.overwrite)
     history = _train(trainer, config, pairs, settings)
     best = checkpoint.restore(config.out, network)["provenance"]
-    folder = results.run_folder(config.results_dir, config.out.stem)
     results.write_table(folder / results.EPOCHS, pd.DataFrame(history))
     rows = []
     for test in tests:
@@ -61,6 +67,26 @@ def train_backbone(config: TaskConfig) -> Path:
         rows += [_row(settings, best["epoch"], test, *score) for score in scores.items()]
     results.write_scores(config.results_dir, config.out.stem, rows)
     return config.out
+
+
+def _check_places(config: TaskConfig) -> None:
+    """Refuse, before any work, what could not be written after it."""
+    check_writable(config.out.parent, "--out")
+    check_writable(config.results_dir / "tasks" / config.out.stem, "--results-dir")
+    for path in (checkpoint.last_path(config.out), config.results_dir / TASKS_CSV):
+        if path.is_dir():
+            raise UserError(f"{path} is a folder, and a file is to be written there: move it away")
+
+
+def _check_tests(pairs: PairSet, tests: Sequence[PairSet]) -> None:
+    for test in tests:
+        if len(test.classes) != len(pairs.classes):
+            raise UserError(
+                f"{test.name} has {len(test.classes)} classes and {pairs.name}, to train on, has "
+                f"{len(pairs.classes)}: give a test set of the same classes"
+            )
+    if not tests:
+        _log(f"no --test: only the held-out images of {pairs.name} are scored, in {results.EPOCHS}")
 
 
 def split(count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -105,8 +131,15 @@ def _train(
         scores = trainer.score(_batches(config, trainer, pairs, held_out), pairs.classes)
         history.append({"epoch": epoch + 1, "train_loss": loss, **scores})
         _log(f"{config.out.stem}: " + ", ".join(f"{k} {v:.4g}" for k, v in history[-1].items()))
-        provenance = {**settings, "epoch": epoch + 1, "validation": scores, "made": _versions()}
+        # A class that occurs nowhere has no score: NaN, which differs from itself.
+        validation = {key: None if math.isnan(v) else v for key, v in scores.items()}
+        provenance = {**settings, "epoch": epoch + 1, "validation": validation, "made": _versions()}
         main = MAIN_SCORE[config.task]
+        if validation[main] is None:
+            raise UserError(
+                f"no pixel of the held-out masks of {pairs.name} counts at --image-size "
+                f"{config.image_size}: give a larger one, or other masks"
+            )
         if scores[main] >= max(entry[main] for entry in history):
             checkpoint.save(config.out, trainer.network, provenance)
         state = {"optimizer": trainer.optimizer.state_dict(), "history": history}
@@ -118,9 +151,13 @@ def _resume(trainer: Trainer, last: Path) -> list[dict[str, float]]:
     # The best is written before the last: without the last, the first epoch was not finished.
     if not last.exists():
         return []
-    training = checkpoint.restore(last, trainer.network)["training"]
-    trainer.optimizer.load_state_dict(training["optimizer"])
-    return list(training["history"])
+    content = checkpoint.restore(last, trainer.network)
+    try:
+        training = content["training"]
+        trainer.optimizer.load_state_dict(training["optimizer"])
+        return list(training["history"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise checkpoint.no_checkpoint(last, error) from error
 
 
 def _epoch(

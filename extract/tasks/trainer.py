@@ -64,6 +64,8 @@ def task_loss(logits: Tensor, masks: Tensor) -> Tensor:
     """Cross-entropy of logits (B, outputs, S, S) with masks (B, S, S) int64; void left out."""
     if logits.shape[1] == 1:
         return functional.binary_cross_entropy_with_logits(logits[:, 0], masks.float())
+    if (masks == VOID).all():
+        return logits.sum() * 0  # the mean over no pixel would be NaN
     return functional.cross_entropy(logits, masks, ignore_index=VOID)
 
 
