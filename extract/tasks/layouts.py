@@ -7,6 +7,7 @@ from pathlib import Path
 
 from data.images.formats import SUFFIXES
 from data.tools.errors import UserError
+from data.tools.printable import printable
 from extract.tasks.file_pairs import refuse, shown
 
 Pairs = list[tuple[Path, Path]]  # image and mask
@@ -46,7 +47,7 @@ def folder_pairs(folder: Path) -> tuple[str, Pairs]:
 
 def _own_name(folder: Path) -> str:
     # It becomes a cell of a table and part of file names.
-    return "".join(c if c.isprintable() else "_" for c in folder.resolve().name.lower())
+    return printable(folder.resolve().name.lower())
 
 
 def _matched(folder: Path, images: Path, masks: Path) -> Pairs:

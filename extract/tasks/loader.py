@@ -61,7 +61,7 @@ def _explained(loader: DataLoader[Any]) -> Iterator[tuple[Tensor, Tensor]]:
                 raise batch
             yield batch
     except RuntimeError as error:
-        reason = str(error).splitlines()[0]
+        reason = str(error).strip().splitlines()[-1]
         if any(word in str(error) for word in ("shared memory", "Bus error", "shm", "/torch_")):
             raise UserError(
                 f"too little shared memory (/dev/shm) for the worker processes ({reason}): start "
