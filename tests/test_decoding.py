@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+import errno
 import io
 import runpy
-import struct
 import subprocess
 import sys
 import threading
+import time
 import warnings
 import zlib
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -15,32 +18,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
-from PIL import Image, ImageOps, features
-from torchvision.transforms import Resize
+from pictures import encoded, picture, png, resized
+from PIL import Image, ImageFile, ImageOps, features
 
 from data.images.decoding import MAX_BYTES, DecodingError, decode_image, read_image_file
+from data.tools.budget import Budget
 
 FUZZ = runpy.run_path(str(Path(__file__).parents[1] / "benchmarks/fuzz_images.py"))
-
-
-def picture(mode: str = "RGB", width: int = 60, height: int = 40) -> Image.Image:
-    """A picture without symmetry, smooth enough for JPEG."""
-    coarse = np.random.default_rng(0).integers(0, 256, (8, 12, 3), dtype=np.uint8)
-    image = Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
-    return image.convert(mode)
-
-
-def encoded(image: Image.Image, name: str, **options: Any) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, name, **options)
-    return buffer.getvalue()
-
-
-def resized(image: Image.Image, size: int = 224) -> NDArray[np.uint8]:
-    """What torchvision makes of an upright RGB image."""
-    assert image.mode == "RGB"
-    return np.asarray(Resize((size, size))(image))
 
 
 @pytest.mark.parametrize("name", ["PNG", "TIFF", "BMP", "PPM", "TGA"])
@@ -110,40 +94,6 @@ def test_cmyk() -> None:
     assert np.abs(jpeg.astype(int) - expected).mean() < 3
 
 
-@pytest.mark.parametrize("factor", [256, 257])  # both ways to widen 8 bits to 16
-@pytest.mark.parametrize("kind", ["PNG", "TIFF", "big-endian TIFF", "PGM", "JPEG2000"])
-def test_16_bit_grey_is_scaled(kind: str, factor: int) -> None:
-    grey = picture("L")
-    wide = np.asarray(grey).astype(np.uint16) * np.uint16(factor)
-    if kind == "PGM":
-        data = b"P5 60 40 65535\n" + wide.astype(">u2").tobytes()
-    elif kind == "big-endian TIFF":
-        data = big_endian_tiff(wide)
-    elif kind == "JPEG2000" and "jpg_2000" not in features.get_supported():
-        pytest.skip("PIL was built without JPEG2000")
-    else:
-        data = encoded(Image.fromarray(wide), kind)
-    assert np.array_equal(decode_image(data, 224), resized(grey.convert("RGB")))
-
-
-def big_endian_tiff(grey: NDArray[np.uint16]) -> bytes:
-    """A TIFF file of one strip, written by hand: PIL writes none in this byte order."""
-    height, width = grey.shape
-    entries = [(256, width), (257, height), (258, 16), (259, 1), (262, 1), (277, 1), (278, height)]
-    start = 8 + 2 + 12 * (len(entries) + 2) + 4
-    entries = sorted([*entries, (273, start), (279, grey.nbytes)])
-    table = b"".join(struct.pack(">HHII", tag, 4, 1, value) for tag, value in entries)
-    head = b"MM\0*" + struct.pack(">IH", 8, len(entries)) + table + b"\0\0\0\0"
-    return head + grey.astype(">u2").tobytes()
-
-
-@pytest.mark.parametrize("dtype", [np.float32, np.int32])
-def test_numbers_without_a_known_white(dtype: type) -> None:
-    data = encoded(Image.fromarray(np.asarray(picture("L")).astype(dtype)), "TIFF")
-    with pytest.raises(DecodingError, match="no known white"):
-        decode_image(data, 224)
-
-
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("name", ["PNG", "TIFF", "WEBP", "JPEG"])
 def test_exif_orientation(name: str, orientation: int) -> None:
@@ -185,18 +135,6 @@ def test_too_small() -> None:
         with pytest.raises(DecodingError, match=f"{width}x{height} pixels, fewer than 16"):
             decode_image(encoded(picture("RGB", width, height), "PNG"), 224)
     assert decode_image(encoded(picture("RGB", 16, 16), "PNG"), 224).shape == (224, 224, 3)
-
-
-def png(width: int, height: int, pixels: bytes) -> bytes:
-    """A PNG file of one bit a pixel, with the compressed `pixels` in it."""
-
-    def chunk(kind: bytes, content: bytes) -> bytes:
-        checksum = struct.pack(">I", zlib.crc32(kind + content))
-        return struct.pack(">I", len(content)) + kind + content + checksum
-
-    header = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
-    chunks = chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
-    return b"\x89PNG\r\n\x1a\n" + chunks
 
 
 def test_too_many_pixels() -> None:
@@ -315,3 +253,77 @@ ORIGINALS: dict[str, bytes] = FUZZ["originals"]()
 @pytest.mark.parametrize("kind", ORIGINALS)
 def test_the_undamaged_files_are_good(kind: str) -> None:
     assert FUZZ["attempt"](ORIGINALS[kind]) == "decoded"
+
+
+@pytest.mark.parametrize(
+    ("head", "kind"),
+    [
+        (b"\xff\x0a" + bytes(200), "JPEG XL"),
+        (b"\0\0\0\x18ftypheic" + bytes(200), "HEIC"),
+        (bytes(128) + b"DICM" + bytes(100), "DICOM"),
+        (b"8BPS\0\1" + bytes(100), "Photoshop"),
+        (b"v/1\x01" + bytes(100), "OpenEXR"),
+    ],
+)
+def test_formats_that_cannot_be_read_are_named(head: bytes, kind: str) -> None:
+    with pytest.raises(DecodingError, match=f"^{kind}, a format that cannot be read"):
+        decode_image(head, 224)
+
+
+def test_short_memory_is_no_fault_of_the_image(monkeypatch: pytest.MonkeyPatch) -> None:
+    def short(*_: Any) -> None:
+        raise MemoryError
+
+    def short_codec(*_: Any) -> None:
+        raise OSError("out of memory error when reading image file")
+
+    data = encoded(picture(), "PNG")
+    for fault in (short, short_codec):
+        monkeypatch.setattr("PIL.ImageFile.ImageFile.load", fault)
+        with pytest.raises(MemoryError):
+            decode_image(data, 224)
+
+
+def test_a_disk_that_fails_is_asked_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.png"
+    path.write_bytes(b"abc")
+    monkeypatch.setattr("data.tools.faults.PAUSES", (0.0, 0.0, 0.0))
+    read_bytes, failures = Path.read_bytes, [errno.EIO, errno.ESTALE, errno.ENOMEM]
+
+    def failing(path: Path) -> bytes:
+        if failures:
+            raise OSError(failures.pop(), "the machine's fault")
+        return read_bytes(path)
+
+    monkeypatch.setattr(Path, "read_bytes", failing)
+    assert read_image_file(path) == b"abc"
+    failures += [errno.EIO] * 9
+    with pytest.raises(OSError, match="the machine's fault"):
+        read_image_file(path)
+    failures[:] = [errno.EACCES]
+    with pytest.raises(DecodingError, match="the machine's fault"):
+        read_image_file(path)
+
+
+@given(sides=st.lists(st.integers(16, 60), min_size=1, max_size=12))
+@settings(max_examples=10, deadline=None)
+def test_pixels_decoded_at_once_are_bounded(sides: list[int]) -> None:
+    budget, busy, most = Budget(2000), Counter[str](), []
+    load = ImageFile.ImageFile.load
+
+    def counting(image: Any) -> Any:
+        with lock:
+            busy["pixels"] += image.width * image.height
+            most.append(busy["pixels"])
+        time.sleep(0.001)
+        with lock:
+            busy["pixels"] -= image.width * image.height
+        return load(image)
+
+    lock, files = threading.Lock(), [encoded(picture("RGB", s, s), "PNG") for s in sides]
+    with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(8) as pool:
+        patch.setattr("data.images.decoding._pixels_at_once", budget)
+        patch.setattr(ImageFile.ImageFile, "load", counting)
+        assert len(list(pool.map(lambda data: decode_image(data, 16), files))) == len(sides)
+    # One image alone may be larger than the bound.
+    assert max(most) <= max(2000, max(sides) ** 2)

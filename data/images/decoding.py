@@ -13,29 +13,21 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
 
-# PIL format -> file name endings. Formats that PIL hands to other programs (EPS), that it only
-# recognises (HDF5) or that have no pixels (WMF) are left out on purpose.
-FORMATS = {
-    "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"),
-    "PNG": (".png", ".apng"),
-    "GIF": (".gif",),
-    "TIFF": (".tif", ".tiff"),
-    "WEBP": (".webp",),
-    "AVIF": (".avif", ".avifs"),
-    "JPEG2000": (".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx"),
-    "BMP": (".bmp", ".dib"),
-    "PPM": (".ppm", ".pgm", ".pbm", ".pnm"),
-    "TGA": (".tga",),
-}
-# Photographs too, but PIL cannot read them: better listed as bad than passed over in silence.
-UNREADABLE = (".heic", ".heif")
-SUFFIXES = frozenset(suffix for suffixes in FORMATS.values() for suffix in suffixes) | {*UNREADABLE}
+from data.images.formats import FORMATS, HEAD_BYTES, why_unreadable
+from data.images.metadata import orientation_sources, without_metadata
+from data.images.rgb import DecodingError, bits_per_sample, to_rgb
+from data.tools.budget import Budget
+from data.tools.faults import is_fault_of_the_file, with_retries
 
 MIN_SIDE = 16  # pixels; smaller than an icon, enlarged 14-fold and more, shows only the resizing
 MAX_PIXELS = 2**27  # 134 megapixels: half a GiB of RGBA. Cameras stay below, bombs do not
 MAX_BYTES = 2**30  # of a file: MAX_PIXELS of 16-bit RGBA, not compressed
+
+# Whatever the number of threads, they decode no more pixels at once than one image may have.
+_pixels_at_once = Budget(MAX_PIXELS)
+_NEW_SUBFILE_TYPE = 254  # TIFF 6.0, section 8; bit 0: a preview of another page
 
 _UPRIGHT = {  # EXIF orientation -> what undoes it
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -51,26 +43,32 @@ _UPRIGHT = {  # EXIF orientation -> what undoes it
 logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 
-class DecodingError(Exception):
-    """Why a file is no image to work with, in one line."""
-
-
 def read_image_file(path: Path) -> bytes:
-    """The bytes of the file; raises `DecodingError` where there is nothing sensible to read."""
+    """The bytes of the file, after `with_retries` where the disk fails.
+
+    Raises `DecodingError` where there is nothing sensible to read, and `OSError` where the
+    machine is at fault and not the file.
+    """
     try:
-        status = path.stat()
-        if stat.S_ISDIR(status.st_mode):
-            raise DecodingError("a folder that cannot be opened")
-        # Opening a named pipe would wait for ever.
-        if not stat.S_ISREG(status.st_mode):
-            raise DecodingError("not a regular file")
-        if status.st_size == 0:
-            raise DecodingError("empty file")
-        if status.st_size > MAX_BYTES:
-            raise DecodingError(f"{status.st_size} bytes, more than the {MAX_BYTES} read")
-        return path.read_bytes()
+        return with_retries(lambda: _read(path))
     except OSError as error:
+        if not is_fault_of_the_file(error):
+            raise
         raise DecodingError(f"cannot be read: {error.strerror or error}") from None
+
+
+def _read(path: Path) -> bytes:
+    status = path.stat()
+    if stat.S_ISDIR(status.st_mode):
+        raise DecodingError("a folder that cannot be opened")
+    # Opening a named pipe would wait for ever.
+    if not stat.S_ISREG(status.st_mode):
+        raise DecodingError("not a regular file")
+    if status.st_size == 0:
+        raise DecodingError("empty file")
+    if status.st_size > MAX_BYTES:
+        raise DecodingError(f"{status.st_size} bytes, more than the {MAX_BYTES} read")
+    return path.read_bytes()
 
 
 def decode_image(data: bytes, size: int) -> NDArray[np.uint8]:
@@ -79,34 +77,65 @@ def decode_image(data: bytes, size: int) -> NDArray[np.uint8]:
     The resize is bilinear with antialiasing and does not keep the aspect ratio: PIL's own, and so
     what torchvision's `Resize((size, size))` gives for PIL images. Several frames or pages: the
     first. Transparency is dropped, not painted over a background, as `convert("RGB")` and so
-    torchvision's `ImageFolder` do. Colour profiles are not applied.
+    torchvision's `ImageFolder` do. Colour profiles are not applied, and no metadata but the
+    orientation is read.
 
     Raises `DecodingError` with the reason for anything that cannot be decoded: damaged, in no
     format of `FORMATS`, below `MIN_SIDE` pixels a side or above `MAX_PIXELS` in all (found from
-    the header, before memory is taken), in numbers without a known white.
+    the header, before memory is taken), in numbers without a known white. Raises `MemoryError`
+    where memory is short: no fault of the image.
     """
     try:
-        with _quiet(), Image.open(io.BytesIO(data), formats=_available_formats()) as image:
+        pixels = without_metadata(data)
+        with _quiet(), _open(pixels) as image:
             _check_size(image.width, image.height)
-            image.load()
-            orientation = image.getexif().get(ExifTags.Base.Orientation)
-            rgb = _to_rgb(image)
-            if orientation in _UPRIGHT:
-                rgb = rgb.transpose(_UPRIGHT[orientation])
-            return np.array(rgb.resize((size, size), Image.Resampling.BILINEAR))
-    except DecodingError:
+            _check_whole(image)
+            bits = bits_per_sample(image, pixels)
+            with _pixels_at_once.share(image.width * image.height):
+                image.load()
+                rgb = to_rgb(image, bits=bits)
+                return fit(upright(rgb, _orientation(data)), size)
+    except (DecodingError, MemoryError):
         raise
     except UnidentifiedImageError:  # its message holds a memory address
-        raise DecodingError("damaged, not an image, or in a format that cannot be read") from None
+        raise DecodingError(why_unreadable(data[:HEAD_BYTES])) from None
     except Exception as error:  # damaged files make PIL raise errors of every kind
         reason = " ".join(str(error).split()) or type(error).__name__
+        if "out of memory" in reason:  # how PIL passes on what its codecs say
+            raise MemoryError(reason) from None
         raise DecodingError(f"cannot be decoded: {reason}") from None
 
 
-def _available_formats() -> list[str]:
+def upright(image: Image.Image, orientation: int | None) -> Image.Image:
+    """The image with its EXIF orientation undone; unknown orientations count as upright."""
+    return image.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else image
+
+
+def fit(image: Image.Image, size: int) -> NDArray[np.uint8]:
+    """An RGB image resized to (size, size, 3) uint8."""
+    return np.array(image.resize((size, size), Image.Resampling.BILINEAR))
+
+
+def _open(data: bytes) -> ImageFile.ImageFile:
     # An older PIL, or one built without a codec, knows fewer.
     Image.init()
-    return [name for name in FORMATS if name in Image.OPEN]
+    formats = [name for name in FORMATS if name in Image.OPEN]
+    return Image.open(io.BytesIO(data), formats=formats)
+
+
+def _orientation(data: bytes) -> int | None:
+    """The EXIF orientation (or that of XMP); None where there is none or it cannot be read."""
+    for part in orientation_sources(data):
+        try:
+            with _open(part) as image:
+                orientation = image.getexif().get(ExifTags.Base.Orientation)
+        except MemoryError:
+            raise
+        except Exception:  # broken metadata makes PIL raise errors of every kind
+            continue
+        if orientation is not None:
+            return orientation
+    return None
 
 
 def _check_size(width: int, height: int) -> None:
@@ -116,17 +145,10 @@ def _check_size(width: int, height: int) -> None:
         raise DecodingError(f"{width}x{height} pixels, more than {MAX_PIXELS} in all")
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM")):
-        # The high byte, as PIL takes it from 16-bit colour: undoes both x 257 and x 256.
-        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-    elif image.mode in ("I", "F"):
-        raise DecodingError(
-            f"32-bit numbers (PIL mode {image.mode}) with no known white: save it with 8 or 16 bits"
-        )
-    elif image.mode in ("RGBa", "La"):  # colours multiplied by their opacity
-        image = image.convert("RGBA" if image.mode == "RGBa" else "LA")
-    return image.convert("RGB")
+def _check_whole(image: Image.Image) -> None:
+    tags = getattr(image, "tag_v2", {})
+    if tags.get(_NEW_SUBFILE_TYPE, 0) & 1:
+        raise DecodingError("its first page is a preview, as in cameras' raw files: develop it")
 
 
 _quiet_lock = threading.Lock()

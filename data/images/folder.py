@@ -13,7 +13,8 @@ import numpy as np
 from joblib import Parallel, delayed
 from numpy.typing import NDArray
 
-from data.images.decoding import SUFFIXES, DecodingError, decode_image, read_image_file
+from data.images.decoding import DecodingError, decode_image, read_image_file
+from data.images.formats import SUFFIXES
 from data.images.samples import TEST_SAMPLES, TRAIN_SAMPLES, sample_image
 from data.images.synthetic import NOISE_IMAGES, black_image, noise_image, white_image
 from data.tools.errors import UserError
