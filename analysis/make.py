@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import shlex
+import sys
 from dataclasses import dataclass, fields
 from pathlib import Path
 
 import pandas as pd
 
 from analysis.config import FIGURE_FORMATS, FORMATS, TABLES, TablesConfig
+from analysis.read.conditions import repeated_pixels
 from analysis.read.measured import measure
 from analysis.read.results import Results, read_results
 from analysis.tables.causes import has_trained, read_tasks, table_5, table_6
@@ -17,6 +19,7 @@ from analysis.tables.claims import claim_lines, compare_readings, decide
 from analysis.tables.compare import Grid, compare, grids, select, study
 from analysis.tables.layouts import STUDY, TABLE_6, TASK_LAYOUTS
 from analysis.tables.quality import comparison, quality_markdown, quality_tables
+from analysis.write.csv import csv_text
 from analysis.write.latex import document, latex
 from analysis.write.markdown import markdown
 from data.tools.errors import UserError
@@ -46,15 +49,22 @@ def make_tables(config: TablesConfig) -> Path:
     """
     results = read_results(config.results_dir)
     check_writable(config.out, "--out")
-    formats = config.format or FORMATS
+    for sentence in (*results.left_out, *repeated_pixels(results)):
+        print(sentence, file=sys.stderr)
     if config.claims:
         return _only_claims(config, results)
     if config.compare:
         return _only_comparison(config, results)
     work = _work(config, results)
+    made = _write(work, config.format or FORMATS)
     for name in config.table or [name for name in work.tables if name not in UNPRINTED]:
         for grid in work.arranged[name]:
             print(markdown(grid, intervals=False))
+    return made
+
+
+def _write(work: _Work, formats: tuple[str, ...]) -> Path:
+    """Every file, before anything is printed: whatever becomes of the output, they are there."""
     if "md" in formats:
         _write_markdown(work)
     if "csv" in formats:
@@ -63,7 +73,7 @@ def make_tables(config: TablesConfig) -> Path:
         _write_latex(work)
     if {"html", *FIGURE_FORMATS} & set(formats):
         return _write_pictures(work, formats)
-    return config.out
+    return work.config.out
 
 
 def _work(config: TablesConfig, results: Results) -> _Work:
@@ -99,7 +109,9 @@ def _only_claims(config: TablesConfig, results: Results) -> Path:
             f"no claim of the paper can be tested on --backbone {', '.join(config.backbone)}: "
             "leave it out, or train the heads of tables 1 to 4"
         )
-    return _write_claims(config.out, comparisons, show=True)
+    path, text = _write_claims(config.out, comparisons)
+    print(text)
+    return path
 
 
 def _only_comparison(config: TablesConfig, results: Results) -> Path:
@@ -115,13 +127,13 @@ def _only_comparison(config: TablesConfig, results: Results) -> Path:
             "--levels f1 --levels f2 ... first"
         )
     text = quality_markdown(table)
-    print(text)
     write_text(config.out / "compare.md", text)
-    write_text(config.out / "compare.csv", table.rows.to_csv(index=False, float_format="%.6g"))
+    write_text(config.out / "compare.csv", csv_text(table.rows))
     figure = spc_by_depth(results, measured)
     (config.out / "figures").mkdir(exist_ok=True)
     for kind in FIGURE_FORMATS:
         save(figure, config.out / "figures" / f"spc_by_depth.{kind}", kind)
+    print(text)
     return config.out / "compare.md"
 
 
@@ -143,11 +155,9 @@ def _write_markdown(work: _Work) -> None:
 
 def _write_csv(work: _Work) -> None:
     for name, table in work.tables.items():
-        text = table.to_csv(index=False, float_format="%.6g")
-        write_text(work.config.out / f"table_{name}.csv", text)
+        write_text(work.config.out / f"table_{name}.csv", csv_text(table))
     for quality in quality_tables(work.results, work.measured):
-        text = quality.rows.to_csv(index=False, float_format="%.6g")
-        write_text(work.config.out / f"{quality.name}.csv", text)
+        write_text(work.config.out / f"{quality.name}.csv", csv_text(quality.rows))
 
 
 def _write_latex(work: _Work) -> None:
@@ -157,14 +167,15 @@ def _write_latex(work: _Work) -> None:
     write_text(work.config.out / "tables.tex", document(names))
 
 
-def _write_claims(out: Path, comparisons: pd.DataFrame, *, show: bool) -> Path:
-    """`claims.md`, `claims.csv` (a line per claim) and `claims.json` (with every comparison)."""
+def _write_claims(out: Path, comparisons: pd.DataFrame) -> tuple[Path, str]:
+    """`claims.md`, `claims.csv` (a line per claim) and `claims.json` (with every comparison).
+
+    Returns the path of the last and the text of the first.
+    """
     claims = decide(comparisons)
     text = claim_lines(claims)
-    if show:
-        print(text)
     write_text(out / "claims.md", text)
-    write_text(out / "claims.csv", claims.to_csv(index=False, float_format="%.6g"))
+    write_text(out / "claims.csv", csv_text(claims))
     key = ["condition", "claim", "backbone"]
     by_claim = dict(list(comparisons.groupby(key, sort=False)))
     entries = []
@@ -172,7 +183,7 @@ def _write_claims(out: Path, comparisons: pd.DataFrame, *, show: bool) -> Path:
         part = by_claim[tuple(claim[name] for name in key)].drop(columns=key)
         entries.append({**claim, "comparisons": json.loads(part.to_json(orient="records"))})
     write_text(out / "claims.json", json.dumps(entries, indent=1, ensure_ascii=False) + "\n")
-    return out / "claims.json"
+    return out / "claims.json", text
 
 
 def _write_pictures(work: _Work, formats: tuple[str, ...]) -> Path:
@@ -192,7 +203,7 @@ def _write_pictures(work: _Work, formats: tuple[str, ...]) -> Path:
     from analysis.write.report import Content, report
 
     comparisons = _comparisons(work.config, work.results, work.every)
-    _write_claims(out, comparisons, show=False)
+    _write_claims(out, comparisons)
     content = Content(
         work.results,
         work.measured,

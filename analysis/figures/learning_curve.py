@@ -32,6 +32,8 @@ def learning_curve(results: Results, measured: pd.DataFrame) -> Figure:
                 line = line.sort_values("n_train")
                 draw_series(panel, line["n_train"], line["spc"], order.index(label), label)
             panel.set_xscale("log")
+            panel.xaxis.set_major_formatter("{x:.0f}")  # 100, not the 10^2 of mathematics
+            panel.xaxis.set_minor_formatter("")
             panel.set(xlabel="training images", ylabel="SPC, natural images")
             panel.tick_params(labelbottom=True)
         common_legend(figure, panels, order, columns=2)

@@ -6,6 +6,8 @@ to close.
 
 from __future__ import annotations
 
+import io
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +17,10 @@ from typing import IO, Any
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.text import Text
+
+from data.tools.files import write_bytes
+from data.tools.printable import printable
 
 INK, SOFT, RULE = "#1a1a1a", "#595959", "#d0d0d0"
 # Okabe and Ito (2008), darkest first: they differ in grey too, and the markers and dashes more so.
@@ -53,6 +59,7 @@ _SETTINGS: Any = {
     "image.interpolation": "nearest",
     "savefig.dpi": 160,
     "svg.hashsalt": "position-probes",
+    "text.parse_math": False,  # names are data: a $ in one is a dollar sign
 }
 
 
@@ -93,17 +100,35 @@ PUBLISHED_LOOK: dict[str, Any] = {
 }
 
 
-def save(figure: Figure, target: Path | IO[bytes], kind: str) -> None:
-    """Write `figure` as "pdf", "png" or "svg"; the same figure gives the same bytes every time."""
+def drawn(figure: Figure, kind: str) -> bytes:
+    """The file of `figure` as "pdf", "png" or "svg"; the same figure gives the same bytes."""
     undated = {"pdf": {"CreationDate": None}, "svg": {"Date": None}, "png": {}}[kind]
-    with look():
-        figure.savefig(target, format=kind, metadata=undated)
+    file = io.BytesIO()
+    for text in figure.findobj(Text):
+        assert isinstance(text, Text)
+        text.set_text("\n".join(map(printable, text.get_text().split("\n"))))
+    with look(), warnings.catch_warnings():
+        # A name in letters that the font lacks is drawn with boxes.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        figure.savefig(file, format=kind, metadata=undated)
+    return file.getvalue()
+
+
+def save(figure: Figure, target: Path | IO[bytes], kind: str) -> None:
+    """Write `figure` as "pdf", "png" or "svg": a file at a path is there whole or not at all."""
+    content = drawn(figure, kind)
+    if isinstance(target, Path):
+        write_bytes(target, content)
+    else:
+        target.write(content)
 
 
 @contextmanager
 def look() -> Iterator[None]:
-    """The settings under which figures are made and saved."""
-    with mpl.rc_context(_SETTINGS):
+    """The settings under which figures are made and saved, whatever a matplotlibrc says."""
+    with mpl.rc_context():
+        mpl.rcdefaults()
+        mpl.rcParams.update(_SETTINGS)
         yield
 
 

@@ -13,9 +13,10 @@ from typing import Any
 import pandas as pd
 
 from analysis.labels import model_label
+from analysis.read.published import HEAD
 from analysis.read.results import Results
 from data.cache.identity import Identity
-from data.vocabulary import IMAGE_SIZE
+from data.vocabulary import IMAGE_SIZE, PIXELS
 
 
 def add_conditions(results: Results) -> pd.DataFrame:
@@ -40,7 +41,27 @@ def add_conditions(results: Results) -> pd.DataFrame:
             own = own or [_heading([run], results)]
         rows = results.scores[results.scores["run"] == run]
         pieces += [rows.assign(condition=heading) for heading in own]
-    return pd.concat(pieces, ignore_index=True)
+    return _pixels_once(pd.concat(pieces, ignore_index=True))
+
+
+def repeated_pixels(results: Results) -> list[str]:
+    """A sentence on every run of pixels that holds what another one holds: it is left out."""
+    kept = add_conditions(results).drop_duplicates("run")["run"]
+    return [
+        f"{results.folder / run} is left out: another run read the same pixels"
+        for run in results.runs
+        if run not in set(kept)
+    ]
+
+
+def _pixels_once(scores: pd.DataFrame) -> pd.DataFrame:
+    """The scores without readouts of the pixels that an earlier run of the condition has.
+
+    Caches of other names, or copies, hold the same pixels: trained from each, they are one row of
+    a table all the same.
+    """
+    first = scores.groupby(["condition", *HEAD, "images"], sort=False)["run"].transform("first")
+    return scores[(scores["backbone"] != PIXELS) | (scores["run"] == first)].reset_index(drop=True)
 
 
 def _describe(run: str, results: Results) -> dict[str, Any]:

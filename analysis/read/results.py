@@ -7,7 +7,7 @@ version or edited by hand is a `UserError` that names the file and the row.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,15 +15,25 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from analysis.read.columns import (
+    LOSS,
+    MAE,
+    MEAN_TOLERANCE,
+    SPC,
+    TEXT,
+    among,
+    checked,
+    read_csv,
+    read_texts,
+    remedy,
+    row_number,
+    whole,
+)
 from data.cache.identity import Identity
 from data.targets import PATTERNS
 from data.tools.errors import UserError
 from data.vocabulary import SCORED_SETS, STATUSES
 from probe.results import CURVE, IMAGE_SCORES, LOSSES, RUN, SCHEMA, SCORES
-
-MEAN_TOLERANCE = 2e-5  # scores are written with six digits
-
-_REMEDY = "restore the file, or remove the results folder and run train-probes again"
 
 
 @dataclass(frozen=True)
@@ -38,87 +48,57 @@ class Results:
         pd.DataFrame
     )  # run, head, n_train, spc, mae, heldout_loss; without rows where unmeasured
     runs: dict[str, dict[str, Any]]  # run -> its run.json; "cache" is an `Identity`
+    left_out: tuple[str, ...] = ()  # what the folder holds besides, a sentence each
 
-
-@dataclass(frozen=True)
-class _Kind:
-    """What a column may hold."""
-
-    name: str
-    convert: Callable[[str], Any]
-    allows: Callable[[Any], bool] = lambda value: True
-
-
-def _number(text: str) -> float:
-    return float(text) if text else np.nan
-
-
-def _among(*choices: str) -> _Kind:
-    return _Kind("one of " + ", ".join(choices), str, lambda value: value in choices)
-
-
-def _whole(least: int) -> _Kind:
-    return _Kind(f"a whole number of at least {least}", int, lambda value: value >= least)
-
-
-_TEXT = _Kind("a text", str, bool)
-_SPC = _Kind(
-    "a number from -1 to 1, or empty where undefined",
-    _number,
-    lambda value: np.isnan(value) or abs(value) <= 1 + MEAN_TOLERANCE,
-)
-# A diverged head has no finite error.
-_MAE = _Kind("a number of at least 0", _number, lambda value: np.isnan(value) or value >= 0)
-_LOSS = _Kind("a number", _number)
 
 _SCORE_KINDS = {
-    "pattern": _among(*PATTERNS),
-    "backbone": _TEXT,
-    "weights": _TEXT,
-    "backbone_padding": _TEXT,
-    "levels": _TEXT,
-    "kernel_size": _whole(1),
-    "depth": _whole(1),
-    "probe_padding": _whole(0),
-    "images": _among(*SCORED_SETS),
-    "spc": _SPC,
-    "mae": _MAE,
-    "protocol": _TEXT,
-    "normalization": _TEXT,
-    "seed": _whole(0),
-    "n_images": _whole(1),
-    "n_undefined": _whole(0),
-    "status": _among(*STATUSES),
-    "learning_rate": _LOSS,
-    "epochs": _whole(1),
-    "train_loss": _LOSS,
-    "heldout_loss": _LOSS,
-    "run": _TEXT,
-    "head": _TEXT,
+    "pattern": among(*PATTERNS),
+    "backbone": TEXT,
+    "weights": TEXT,
+    "backbone_padding": TEXT,
+    "levels": TEXT,
+    "kernel_size": whole(1),
+    "depth": whole(1),
+    "probe_padding": whole(0),
+    "images": among(*SCORED_SETS),
+    "spc": SPC,
+    "mae": MAE,
+    "protocol": TEXT,
+    "normalization": TEXT,
+    "seed": whole(0),
+    "n_images": whole(1),
+    "n_undefined": whole(0),
+    "status": among(*STATUSES),
+    "learning_rate": LOSS,
+    "epochs": whole(1),
+    "train_loss": LOSS,
+    "heldout_loss": LOSS,
+    "run": TEXT,
+    "head": TEXT,
 }
 # Columns that are empty where they are not defined, and that older results lack.
 _OPTIONAL_KINDS = {
-    "r2": _LOSS,
-    "control_spc": _SPC,
-    "selectivity": _LOSS,
-    "optimum_gap": _LOSS,
-    "ridge": _LOSS,
+    "r2": LOSS,
+    "control_spc": SPC,
+    "selectivity": LOSS,
+    "optimum_gap": LOSS,
+    "ridge": LOSS,
 }
 _IMAGE_SCORE_KINDS = {
-    "head": _TEXT,
-    "images": _among(*SCORED_SETS),
-    "image": _TEXT,
-    "spc": _SPC,
-    "mae": _MAE,
+    "head": TEXT,
+    "images": among(*SCORED_SETS),
+    "image": TEXT,
+    "spc": SPC,
+    "mae": MAE,
 }
 _CURVE_KINDS = {
-    "head": _TEXT,
-    "n_train": _whole(1),
-    "spc": _SPC,
-    "mae": _MAE,
-    "heldout_loss": _LOSS,
+    "head": TEXT,
+    "n_train": whole(1),
+    "spc": SPC,
+    "mae": MAE,
+    "heldout_loss": LOSS,
 }
-_LOSS_KINDS = {"head": _TEXT, "epoch": _whole(1), "train_loss": _LOSS, "heldout_loss": _LOSS}
+_LOSS_KINDS = {"head": TEXT, "epoch": whole(1), "train_loss": LOSS, "heldout_loss": LOSS}
 
 
 def read_results(folder: Path | str) -> Results:
@@ -128,20 +108,23 @@ def read_results(folder: Path | str) -> Results:
     if not path.exists():
         raise UserError(f"no scores in {folder} (there is no {path}): run train-probes first")
     key = ["run", "head", "images"]
-    scores = _read_csv(path, _SCORE_KINDS, key=key, optional=_OPTIONAL_KINDS)
+    texts, left_out = _without_copies(folder, read_texts(path), key)
+    scores = checked(path, texts, _SCORE_KINDS, key=key, optional=_OPTIONAL_KINDS)
     if scores.empty:
         raise UserError(f"{path} has no row: run train-probes again")
     runs, image_scores, losses, curves = {}, [], [], []
     for run in dict.fromkeys(scores["run"]):
         if Path(run).name != run or run in (".", ".."):
-            row = _row_number(scores.index[scores["run"] == run][0])
-            raise UserError(f"{path}, row {row}: run is {run!r}, not a folder's name: {_REMEDY}")
+            row = row_number(scores.index[scores["run"] == run][0])
+            raise UserError(
+                f"{path}, row {row}: run is {run!r}, not a folder's name: {remedy(path)}"
+            )
         place = folder / run
         runs[run] = _read_run(place / RUN)
         image_scores.append(
-            _read_csv(place / IMAGE_SCORES, _IMAGE_SCORE_KINDS, key=["head", "images", "image"])
+            read_csv(place / IMAGE_SCORES, _IMAGE_SCORE_KINDS, key=["head", "images", "image"])
         )
-        losses.append(_read_csv(place / LOSSES, _LOSS_KINDS, key=["head", "epoch"]))
+        losses.append(read_csv(place / LOSSES, _LOSS_KINDS, key=["head", "epoch"]))
         curves.append(_read_curve(place / CURVE))
     results = Results(
         folder,
@@ -150,74 +133,45 @@ def read_results(folder: Path | str) -> Results:
         _of_runs(losses, runs),
         _of_runs(curves, runs),
         runs,
+        left_out,
     )
     _check_means(results, path)
     return results
 
 
+def _without_copies(
+    folder: Path, texts: pd.DataFrame, key: list[str]
+) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """The rows of every run as its own folder has them, and a sentence on every copy of one.
+
+    A copy of a run's folder beside it, say a backup, adds that run's rows to the joined scores.
+    """
+    left_out: list[str] = []
+    if not set(key) <= set(texts):
+        return texts, ()
+    for run in dict.fromkeys(texts["run"][texts.duplicated(key)]):
+        own = folder / run / SCORES
+        others = [path for path in sorted(folder.glob(f"*/{SCORES}")) if path != own]
+        copies = [path.parent for path in others if run in set(read_texts(path).get("run", ""))]
+        if not copies or not own.exists():
+            continue
+        rows = read_texts(own).reindex(columns=texts.columns, fill_value="")
+        of_run = texts["run"] == run
+        there = pd.MultiIndex.from_frame(texts).isin(pd.MultiIndex.from_frame(rows))
+        texts = texts[~of_run | (there & ~texts.duplicated())]
+        left_out += [f"{copy} is left out: it is a copy of {folder / run}" for copy in copies]
+    return texts, tuple(left_out)
+
+
 def _read_curve(path: Path) -> pd.DataFrame:
     if not path.exists():
         return pd.DataFrame(columns=list(_CURVE_KINDS))
-    return _read_csv(path, _CURVE_KINDS, key=["head", "n_train"])
+    return read_csv(path, _CURVE_KINDS, key=["head", "n_train"])
 
 
 def _of_runs(tables: list[pd.DataFrame], runs: Iterable[str]) -> pd.DataFrame:
     pairs = zip(runs, tables, strict=True)
     return pd.concat([table.assign(run=run) for run, table in pairs], ignore_index=True)
-
-
-def _read_csv(
-    path: Path,
-    columns: dict[str, _Kind],
-    *,
-    key: list[str],
-    optional: dict[str, _Kind] | None = None,
-) -> pd.DataFrame:
-    try:
-        text = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
-    except FileNotFoundError:
-        raise UserError(
-            f"{path} is missing, so the results are half written: run train-probes again"
-        ) from None
-    except (ValueError, pd.errors.ParserError) as error:
-        raise UserError(f"cannot read {path} ({error}): {_REMEDY}") from None
-    missing = [name for name in columns if name not in text]
-    if missing:
-        raise UserError(
-            f"{path}, row 1: no column {', '.join(missing)}; another version wrote it or it was "
-            "edited: run train-probes again"
-        )
-    kinds = {**columns, **(optional or {})}
-    text = text.assign(**{name: "" for name in optional or {} if name not in text})
-    table = pd.DataFrame({name: _convert(path, text[name], kinds[name]) for name in kinds})
-    repeated = table.duplicated(key)
-    if repeated.any():
-        row = repeated.idxmax()
-        named = ", ".join(str(table.loc[row, name]) for name in key)
-        raise UserError(f"{path}, row {_row_number(row)}: {named} is there twice: {_REMEDY}")
-    return table
-
-
-def _convert(path: Path, texts: pd.Series, kind: _Kind) -> pd.Series:
-    # Few different values fill many rows: convert each once.
-    values: dict[str, Any] = {}
-    for text in texts.unique():
-        try:
-            values[text] = kind.convert(text)
-            good = kind.allows(values[text])
-        except ValueError:
-            good = False
-        if not good:
-            row = _row_number((texts == text).idxmax())
-            raise UserError(
-                f"{path}, row {row}: {texts.name} is {text!r}, not {kind.name}: {_REMEDY}"
-            )
-    return texts.map(values)
-
-
-def _row_number(index: Any) -> int:
-    """As a spreadsheet counts: the header is row 1."""
-    return int(index) + 2
 
 
 def _read_run(path: Path) -> dict[str, Any]:
@@ -230,7 +184,7 @@ def _read_run(path: Path) -> dict[str, Any]:
             f"{path} is missing, so the results are half written: run train-probes again"
         ) from None
     except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path} is damaged ({error!r}): {_REMEDY}") from None
+        raise UserError(f"{path} is damaged ({error!r}): {remedy(path)}") from None
     if schema != SCHEMA:
         raise UserError(
             f"{path}: schema {schema!r} was written by another version of this program, which "
@@ -250,7 +204,7 @@ def _check_means(results: Results, path: Path) -> None:
     )
     joined = results.scores.join(means.add_suffix("_of_images"), on=key)
     for row, score in zip(joined.index, joined.itertuples(), strict=True):
-        place = f"{path}, row {_row_number(row)}"
+        place = f"{path}, row {row_number(row)}"
         images = f"{score.run}/{IMAGE_SCORES}"
         if np.isnan(score.n_defined_of_images):
             raise UserError(
@@ -265,7 +219,8 @@ def _check_means(results: Results, path: Path) -> None:
             if not np.isclose(
                 value, other, rtol=MEAN_TOLERANCE, atol=MEAN_TOLERANCE, equal_nan=True
             ):
+                mended = remedy(results.folder / score.run / IMAGE_SCORES)
                 raise UserError(
                     f"{place}: {name} is {value:.6g}, but {images} gives {other:.6g}; one of the "
-                    f"two was edited or comes from another run: {_REMEDY}"
+                    f"two was edited or comes from another run: {mended}"
                 )

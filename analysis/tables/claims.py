@@ -21,6 +21,7 @@ from analysis.read.published import PAPER, position_tables
 from analysis.read.results import Results
 from analysis.tables.cells import number
 from analysis.tables.commands import fill_command, head_command, situation
+from analysis.write.markdown import plain
 from data.vocabulary import ALL_LEVELS, PIXELS
 
 HOLDS, FAILS, NOT_MEASURED = "holds", "does not hold", "not measured"
@@ -196,19 +197,19 @@ def claim_lines(claims: pd.DataFrame) -> str:
     """The claims as text, one line each under the heading of their condition."""
     lines = []
     for condition, part in claims.groupby("condition", sort=False):
-        lines += [f"### The paper's claims\n\nMeasured on: {condition}.\n"]
+        lines += [f"### The paper's claims\n\nMeasured on: {plain(str(condition))}.\n"]
         lines += [claim_line(claim) for claim in part.itertuples()] + [""]
     return "\n".join(lines)
 
 
 def claim_line(claim: Any) -> str:
     """One claim: verdict, statement, the comparison that decides it, its interval."""
-    where = "" if claim.backbone == PIXELS else f" ({model_label(claim.backbone)})"
+    where = "" if claim.backbone == PIXELS else f" ({plain(model_label(claim.backbone))})"
     text = f"- **{claim.verdict}**: {claim.statement}{where}."
     if np.isfinite(claim.low):
         text += f" {deciding_text(claim)};"
     text += f" {claim.why}."
-    return text + (f" Fill: `{claim.fill}`" if claim.fill else "")
+    return text + (f" Fill: `{plain(claim.fill)}`" if claim.fill else "")
 
 
 def deciding_text(claim: Any) -> str:

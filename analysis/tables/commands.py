@@ -145,6 +145,7 @@ def _recipe_options(identity: Identity) -> Iterable[str]:
 
 
 def _cache_option(known: Situation) -> list[str]:
-    # Where the caches lie is not recorded; by custom beside the results.
-    caches = known.results_dir.parent / _DEFAULT_CACHES
+    recorded = (known.settings or {}).get("about", {}).get("cache_dir")
+    # Of runs that do not say where their cache lay: by custom beside the results.
+    caches = Path(recorded) if recorded else known.results_dir.parent / _DEFAULT_CACHES
     return [] if caches == _DEFAULT_CACHES else ["--cache-dir", str(caches)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from analysis.labels import METRIC_NAMES
 from analysis.tables import cells
 from analysis.tables.compare import Grid
+from data.tools.printable import printable
 
 
 def markdown(grid: Grid, *, intervals: bool = True) -> str:
@@ -16,7 +17,7 @@ def markdown(grid: Grid, *, intervals: bool = True) -> str:
     header = [*grid.row_names, ""]
     for column in grid.columns:
         first, *others = (METRIC_NAMES[metric] for metric in grid.layout.metrics)
-        header += [f"{column} {first}", *others]
+        header += [f"{plain(column)} {first}", *others]
     body = []
     for labels, found in grid.rows:
         names = [plain(label) for label in labels]
@@ -45,9 +46,8 @@ def missing_notes(grid: Grid) -> list[str]:
 
 
 def plain(text: str) -> str:
-    """A name from outside in one line of Markdown that cannot end a cell or start a tag."""
-    kept = "".join(character if character.isprintable() else "?" for character in text)
-    return kept.replace("|", "\\|").replace("<", "&lt;")
+    """A name from outside in one line of Markdown: it ends no cell and starts no tag or link."""
+    return printable(text).replace("|", "\\|").replace("<", "&lt;").replace("[", "\\[")
 
 
 def aligned(lines: list[list[str]], labels: int) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import io
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.figures.catalogue import Drawing
-from analysis.figures.style import save
+from analysis.figures.style import drawn
 from analysis.labels import METRIC_NAMES, model_label
 from analysis.read.conditions import image_label, weights_label
 from analysis.read.results import Results
@@ -22,6 +21,7 @@ from analysis.tables.claims import VERDICTS, deciding_text
 from analysis.tables.commands import extract_command, situation, train_command
 from analysis.tables.compare import Grid
 from analysis.tables.quality import QualityTable, quality_lines, quality_tables
+from data.tools.printable import printable
 from data.vocabulary import PIXELS, STATUSES
 
 _MEDIA = {"svg": "image/svg+xml", "png": "image/png"}
@@ -47,6 +47,7 @@ def report(content: Content) -> str:
         loader=jinja2.PackageLoader("analysis"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
+        finalize=lambda value: printable(value) if type(value) is str else value,
         trim_blocks=True,
         lstrip_blocks=True,
     )
@@ -150,9 +151,7 @@ def _claim(claim: Any, scale: tuple[float, float]) -> dict[str, Any]:
 
 
 def _figure(drawing: Drawing) -> dict[str, str]:
-    target = io.BytesIO()
-    save(drawing.figure, target, drawing.kind)
-    data = base64.b64encode(target.getvalue()).decode()
+    data = base64.b64encode(drawn(drawing.figure, drawing.kind)).decode()
     return {
         "name": drawing.name,
         "title": drawing.title,
