@@ -150,9 +150,10 @@ def _score_rows(trained: Trained, head: _Head) -> list[dict[str, Any]]:
     variance = float(head.entry.target(run.recipe).var())
     rows = []
     for images, part in head.scored.items():
-        spc, control_spc = mean_defined(part.scores.spc), np.nan
+        means = {name: mean_defined(values) for name, values in part.scores.metrics.items()}
+        control_spc = np.nan
         if images in head.control:
-            control_spc = mean_defined(head.control[images].scores.spc)
+            control_spc = mean_defined(head.control[images].scores.metrics["spc"])
         rows.append(
             {
                 "pattern": spec.pattern,
@@ -162,11 +163,10 @@ def _score_rows(trained: Trained, head: _Head) -> list[dict[str, Any]]:
                 "depth": spec.depth,
                 "probe_padding": spec.probe_padding,
                 "images": images,
-                "spc": spc,
-                "mae": float(part.scores.mae.mean()),
+                **means,
                 "seed": spec.seed,
                 "n_images": len(part.names),
-                "n_undefined": int(np.isnan(part.scores.spc).sum()),
+                "n_undefined": int(np.isnan(part.scores.metrics["spc"]).sum()),
                 "status": ending.status,
                 "learning_rate": ending.learning_rate,
                 "epochs": run.recipe.epochs,
@@ -176,7 +176,7 @@ def _score_rows(trained: Trained, head: _Head) -> list[dict[str, Any]]:
                 "head": spec.name,
                 "r2": 1.0 - float(part.scores.error.mean(dtype=np.float64)) / variance,
                 "control_spc": control_spc,
-                "selectivity": spc - control_spc,
+                "selectivity": means["spc"] - control_spc,
                 "optimum_gap": np.nan,
                 "ridge": ending.ridge,
             }
@@ -191,11 +191,15 @@ def mean_defined(values: NDArray[np.float64]) -> float:
 
 
 def _image_rows(head: _Head) -> list[dict[str, Any]]:
-    name = head.entry.spec.name
     return [
-        {"head": name, "images": images, "image": image, "spc": spc, "mae": mae}
+        {
+            "head": head.entry.spec.name,
+            "images": images,
+            "image": image,
+            **{metric: values[row] for metric, values in part.scores.metrics.items()},
+        }
         for images, part in head.scored.items()
-        for image, spc, mae in zip(part.names, part.scores.spc, part.scores.mae, strict=True)
+        for row, image in enumerate(part.names)
     ]
 
 

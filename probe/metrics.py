@@ -6,14 +6,30 @@ The NumPy functions need no torch. SPC is the Pearson correlation of average ran
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+# Scores of maps (N, s, s) float32, one each: (N,) float64, NaN where undefined.
+Scorer = Callable[[NDArray[np.float32]], NDArray[np.float64]]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One score of predicted maps; its name is its column wherever scores are written."""
+
+    name: str
+    label: str  # in tables and figures
+    bounds: tuple[float, float]  # no score, and no interval of one, lies beyond
+    # From a target (s, s) float64 and the device to compute on: what scores maps against it.
+    against: Callable[[NDArray[np.float64], str], Scorer]
+    published: str = ""  # column of the published tables that it answers; empty: of none
 
 
 def centred_ranks(target: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -21,6 +37,8 @@ def centred_ranks(target: NDArray[np.floating]) -> NDArray[np.float64]:
 
     Zeros when the map is constant.
     """
+    from scipy.stats import rankdata  # slow to import, and tables need no ranks
+
     ranks = rankdata(target.ravel())
     ranks -= ranks.mean()
     norm = np.linalg.norm(ranks)
@@ -92,3 +110,28 @@ def spearman_torch(maps: Tensor, target_ranks: Tensor) -> Tensor:
     correlation = (ranks * target_ranks[order]).sum(1) / norm
     undefined = (norm == 0) | ~torch.isfinite(maps.flatten(1)).all(1)
     return torch.where(undefined, torch.nan, correlation)
+
+
+def _spearman_against(target: NDArray[np.float64], device: str) -> Scorer:
+    ranks = centred_ranks(target)
+    if device == "cpu":
+        return lambda maps: spearman(maps, ranks)
+    import torch
+
+    on_device = torch.from_numpy(ranks).to(device)
+    return lambda maps: spearman_torch(torch.from_numpy(maps).to(device), on_device).cpu().numpy()
+
+
+def _error_against(target: NDArray[np.float64], device: str) -> Scorer:
+    narrow = target.astype(np.float32)
+    return lambda maps: mean_absolute_error(maps, narrow)
+
+
+# By name, in the order of the columns; another metric is one more entry.
+METRICS = {
+    metric.name: metric
+    for metric in (
+        Metric("spc", "SPC", (-1.0, 1.0), _spearman_against, published="spc"),
+        Metric("mae", "MAE", (0.0, np.inf), _error_against, published="mae"),
+    )
+}

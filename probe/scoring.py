@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from data.resample import bilinear_maps
-from probe.metrics import centred_ranks, mean_absolute_error, spearman, spearman_torch
+from probe.metrics import METRICS
 
 MAPS_AT_ONCE = 16  # of 224x224 float32: 3 MB, within a processor's cache
 
@@ -18,29 +17,25 @@ MAPS_AT_ONCE = 16  # of 224x224 float32: 3 MB, within a processor's cache
 class MapScores:
     """Scores of one head on one image set, image by image."""
 
-    spc: NDArray[np.float64]  # (N,), NaN where undefined
-    mae: NDArray[np.float64]  # (N,)
+    metrics: dict[str, NDArray[np.float64]]  # by name (N,), NaN where undefined
     error: NDArray[np.float32]  # (s, s), squared error averaged over the images
 
 
 def score_maps(
     outputs: NDArray[np.float32], target: NDArray[np.float64], device: str = "cpu"
 ) -> MapScores:
-    """SPC, MAE and error map of a head's outputs (N, n, n), upsampled to the target's (s, s).
+    """Every metric and the error map of outputs (N, n, n), upsampled to the target's (s, s).
 
     On a GPU ranks are computed there; on the CPU by NumPy, one thread a call.
     """
-    ranks = centred_ranks(target)
+    scorers = {name: metric.against(target, device) for name, metric in METRICS.items()}
     target = target.astype(np.float32)
     error = np.zeros_like(target)
-    spc, mae = [np.zeros(0)], [np.zeros(0)]
+    scores: dict[str, list[NDArray[np.float64]]] = {name: [np.zeros(0)] for name in METRICS}
     for start in range(0, len(outputs), MAPS_AT_ONCE):
         maps = bilinear_maps(outputs[start : start + MAPS_AT_ONCE], len(target))
-        if device == "cpu":
-            spc.append(spearman(maps, ranks))
-        else:
-            on_device = torch.from_numpy(maps).to(device)
-            spc.append(spearman_torch(on_device, torch.from_numpy(ranks).to(device)).cpu().numpy())
-        mae.append(mean_absolute_error(maps, target))
+        for name, scorer in scorers.items():
+            scores[name].append(scorer(maps))
         error += np.square(maps - target).sum(0)
-    return MapScores(np.concatenate(spc), np.concatenate(mae), error / np.float32(len(outputs)))
+    joined = {name: np.concatenate(parts) for name, parts in scores.items()}
+    return MapScores(joined, error / np.float32(len(outputs)))

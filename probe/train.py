@@ -57,7 +57,7 @@ class Task:
             precision=str(self.dtype).removeprefix("torch."),
             cache=self.run.identity,
             threads=self.config.threads,
-            about={"device": str(self.device), **_versions()},
+            about=_about(self.run, self.device),
         )
 
 
@@ -181,8 +181,11 @@ def _endings(bank: Bank, losses: Tensor) -> list[Ending]:
     ]
 
 
-def _versions() -> dict[str, str]:
+def _about(run: Run, device: torch.device) -> dict[str, str]:
+    """Where and with what a run is made: recorded, never compared."""
     return {
+        "device": str(device),
+        "cache_dir": str(run.cache.folder.parent),
         "python": platform.python_version(),
         "torch": torch.__version__,
         "numpy": np.__version__,

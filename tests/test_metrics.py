@@ -11,7 +11,7 @@ from hypothesis.extra import numpy as arrays
 from scipy.stats import ConstantInputWarning, spearmanr
 
 from data.targets import PATTERNS, position_map
-from probe.metrics import centred_ranks, mean_absolute_error, spearman, spearman_torch
+from probe.metrics import METRICS, centred_ranks, mean_absolute_error, spearman, spearman_torch
 
 
 def scipy_spc(maps: np.ndarray, target: np.ndarray) -> np.ndarray:
@@ -72,3 +72,17 @@ def test_mae_of_a_constant(pattern, signed, published):
     target = position_map(pattern, signed_stripes=signed)
     constant = np.full((1, 224, 224), target.mean())
     assert mean_absolute_error(constant, target)[0] == pytest.approx(published, abs=0.0015)
+
+
+@pytest.mark.parametrize("name", list(METRICS))
+def test_metrics_by_name_score_as_scipy_does(name: str):
+    generator = np.random.default_rng(3)
+    target, maps = generator.random((6, 6)), np.float32(generator.random((4, 6, 6)))
+    expected = {
+        "spc": [spearmanr(one.ravel(), target.ravel()).statistic for one in maps],
+        "mae": [np.abs(one - target).mean() for one in maps],
+    }
+    found = METRICS[name].against(target, "cpu")(maps)
+    np.testing.assert_allclose(found, expected[name], atol=1e-6)
+    low, high = METRICS[name].bounds
+    assert ((low <= found) & (found <= high)).all()

@@ -207,8 +207,7 @@ def _curve_rows(bank: Bank, work: Pass, images: int) -> list[dict[str, Any]]:
             {
                 "head": entry.spec.name,
                 "n_train": images,
-                "spc": mean_defined(scores.spc),
-                "mae": float(scores.mae.mean()),
+                **{name: mean_defined(values) for name, values in scores.metrics.items()},
                 "heldout_loss": loss,
             }
         )

@@ -17,6 +17,7 @@ import pandas as pd
 from data.tools.errors import UserError
 from data.tools.filelock import FileLock, locked
 from data.tools.files import write_bytes
+from probe.metrics import METRICS
 from probe.results.files import (
     LISTED,
     LOCK,
@@ -206,8 +207,8 @@ def write_all_scores(results_dir: Path) -> Path:
         tables = [table for folder in folders if (table := _scores_of(folder)) is not None]
         if not tables:
             raise UserError(f"no head was trained, so {target} has nothing to hold")
-        # Older runs lack the newer columns.
-        table = pd.concat(tables).reindex(columns=SCORE_COLUMNS).fillna("")
+        columns = [*SCORE_COLUMNS, *(name for name in METRICS if name not in SCORE_COLUMNS)]
+        table = pd.concat(tables).reindex(columns=columns).fillna("")  # older runs lack the newer
         write_bytes(target, csv_bytes(table))
     return target
 
