@@ -17,9 +17,9 @@ from pathlib import Path
 import numpy as np
 
 from data.cache.identity import Identity
-from data.cache.index import INDEX
+from data.cache.members import INDEX, cache_files
 from data.cache.reader import FeatureCache
-from data.cache.verify import cache_files, find_damage
+from data.cache.verify import find_damage
 from data.images.folder import ImageRecord
 from data.tools.errors import UserError
 from tests.caches import write_cache

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from data.cache.identity import Calibration
-from data.cache.manifest import CALIBRATION
+from data.cache.members import CALIBRATION
 from data.images.folder import ImageSet
 from data.tools.errors import UserError
 from data.tools.files import sha256_of

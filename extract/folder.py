@@ -7,10 +7,10 @@ import sys
 from collections.abc import Mapping, Sequence
 
 from data.cache.identity import MAKING, PLACES
-from data.cache.index import INDEX, shard_fault, write_index
-from data.cache.manifest import MANIFEST, differences, read_manifest
+from data.cache.index import shard_fault, write_index
+from data.cache.manifest import differences, read_manifest
+from data.cache.members import INDEX, MANIFEST, cache_files, remove_leftovers
 from data.cache.reader import FeatureCache
-from data.cache.verify import cache_files, remove_leftovers
 from data.tools.errors import UserError
 from data.tools.locks import CacheLocks
 from extract.job import Job

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from data.cache.identity import canonical_json
-from data.cache.manifest import MANIFEST
+from data.cache.members import MANIFEST
 from data.cache.names import cache_name, recipe_suffix
 from data.cache.reader import FeatureCache
 from data.protocols import find_protocol

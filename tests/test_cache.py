@@ -19,6 +19,7 @@ from data.cache.identity import Calibration, Identity, Images
 from data.cache.reader import FeatureCache
 from data.images.folder import BadImage, ImageRecord
 from data.tools.errors import UserError
+from data.tools.hdf5 import open_hdf5
 from data.tools.locks import CacheLocks
 from tests.caches import write_cache
 
@@ -194,7 +195,7 @@ def test_a_disk_without_locks_is_named_with_its_remedy(
 
     monkeypatch.setattr(h5py, "File", refuse)
     with pytest.raises(UserError, match="HDF5_USE_FILE_LOCKING=FALSE"):
-        FeatureCache(folder)
+        open_hdf5(folder / "cache.h5")
 
 
 def test_a_missing_plugin_is_named_with_its_remedy(

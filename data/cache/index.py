@@ -8,30 +8,32 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
 from numpy.typing import NDArray
 
 from data.cache.identity import SCHEMA, Identity, canonical_json
-from data.cache.manifest import CALIBRATION, MANIFEST, Manifest
+from data.cache.manifest import Manifest
+from data.cache.members import CALIBRATION, INDEX, MANIFEST, SUMS, shard_name
 from data.cache.shards import (
     CHECKSUMS,
     damaged_images,
     import_plugin,
     shard_count,
-    shard_name,
     shard_rows,
 )
-from data.cache.sums import SUMS, read_sums, write_sums
+from data.cache.sums import read_sums, write_sums
 from data.images.folder import BadImage, ImageRecord
 from data.tools.errors import UserError
-from data.tools.files import sha256_of, write_bytes
-from data.tools.hdf5 import open_hdf5
+from data.tools.files import read_bytes, sha256_of, write_bytes
+from data.tools.hdf5 import linked_dataset, open_hdf5, own_dataset
 from data.tools.progress import progress
 from data.vocabulary import GRID
 
-INDEX = "cache.h5"
+AUDIT = ("max_magnitude", "max_float16_error")  # attributes of each level
+MOST_PACKED = 256  # LZ4 makes at most so many bytes of one
 COMPRESSED = -1  # instead of an offset: the level is in chunks, only HDF5 can read it
 
 
@@ -75,12 +77,15 @@ def shard_fault(folder: Path, index: int, manifest: Manifest) -> str | None:
         with open_hdf5(path) as file:
             if file.attrs["identity_sha256"] != manifest.digest:
                 return "made from something else"
-            if file.attrs["first_row"] != rows.start or file[CHECKSUMS].shape[0] != len(rows):
-                return "holds other images"
+            checksums = own_dataset(file, CHECKSUMS)
+            shape: tuple[int, ...] = (len(rows), len(manifest.levels))
+            if file.attrs["first_row"] != rows.start or not _is(checksums, shape, np.uint32):
+                return "of other images"
             for level, channels in manifest.levels.items():
-                if file[level].shape != (len(rows), channels, GRID, GRID):
-                    return f"level {level} has another shape"
-    except (UserError, KeyError, OSError, RuntimeError, ValueError) as error:
+                shape = (len(rows), channels, GRID, GRID)
+                if not _is(own_dataset(file, level), shape, np.float16):
+                    return f"of another shape in level {level}"
+    except Exception as error:  # a file from elsewhere may hold anything
         return f"unreadable ({error})"
     return None
 
@@ -116,7 +121,7 @@ def read_index(folder: Path) -> Index:
     """What `cache.h5` says, once its own checksum has been compared.
 
     Raises `UserError` when the folder holds no complete cache, one of another schema version, or
-    a damaged index.
+    an index that is damaged or forged: that leads to other files, or contradicts itself.
     """
     path = folder / INDEX
     if not path.exists():
@@ -125,17 +130,30 @@ def read_index(folder: Path) -> Index:
             f"{folder} holds {found} (no {INDEX}): run extract-features, it resumes where it "
             "stopped"
         )
-    if read_sums(folder).get(INDEX) != sha256_of(path):
+    content = read_bytes(path)
+    if read_sums(folder).get(INDEX) != hashlib.sha256(content).hexdigest():
         raise UserError(
             f"{path} does not match {folder / SUMS}: run extract-features --verify {folder}"
         )
-    with open_hdf5(path) as file:
-        if file.attrs["schema"] != SCHEMA:
-            raise UserError(
-                f"{folder} has schema version {file.attrs['schema']}, this program reads "
-                f"{SCHEMA}: make the cache again in another --cache-dir"
-            )
-        return _read(file)
+    try:
+        with h5py.File(BytesIO(content), "r") as file:
+            if file.attrs["schema"] != SCHEMA:
+                raise UserError(
+                    f"{folder} has schema version {file.attrs['schema']}, this program reads "
+                    f"{SCHEMA}: make the cache again in another --cache-dir"
+                )
+            return _read(file)
+    except UserError:
+        raise
+    except Exception as error:  # a file from elsewhere may hold anything
+        raise UserError(
+            f"{path} is damaged ({error}): remove it and {folder / SUMS}, then run "
+            "extract-features again"
+        ) from error
+
+
+def _is(dataset: h5py.Dataset, shape: tuple[int, ...], dtype: Any) -> bool:
+    return bool(dataset.shape == shape and dataset.dtype == dtype)
 
 
 def _inspect(folder: Path, index: int, manifest: Manifest, sha256: str | None) -> _Shard:
@@ -145,15 +163,13 @@ def _inspect(folder: Path, index: int, manifest: Manifest, sha256: str | None) -
         raise UserError(f"{path} is {fault}: run extract-features again")
     levels = list(manifest.levels)
     with open_hdf5(path) as file:
-        checksums = file[CHECKSUMS][()]
-        offsets = [file[level].id.get_offset() for level in levels]
-        audit = {
-            level: {key: float(value) for key, value in file[level].attrs.items()}
-            for level in levels
-        }
+        checksums = own_dataset(file, CHECKSUMS)[()]
+        offsets = [own_dataset(file, level).id.get_offset() for level in levels]
+        audit = {level: {key: float(file[level].attrs[key]) for key in AUDIT} for level in levels}
     if sha256 is None:
         if damaged_images(path, levels, checksums):
-            raise UserError(f"{path} is damaged: delete it and run extract-features again")
+            path.unlink()
+            raise UserError(f"{path} was damaged, and is removed: run extract-features again")
         sha256 = sha256_of(path)
     offsets = [COMPRESSED if offset is None else offset for offset in offsets]
     return _Shard(path.stat().st_size, sha256, offsets, checksums, audit)
@@ -191,7 +207,7 @@ def _write_level(
             shard_name(index), level, shape, dtype="<f2"
         )
     dataset = file.create_virtual_dataset(level, layout, fillvalue=np.nan)
-    for key in ("max_magnitude", "max_float16_error"):
+    for key in AUDIT:
         dataset.attrs[key] = np.float32(max(shard.audit[level][key] for shard in shards))
 
 
@@ -201,28 +217,76 @@ def _write_strings(file: h5py.File, name: str, values: list[str]) -> None:
     file.create_dataset(name, (len(values),), h5py.string_dtype(), data=encoded or None)
 
 
-def _strings(file: h5py.File, name: str) -> list[str]:
-    return [value.decode("utf-8", "surrogateescape") for value in file[name][()]]
-
-
 def _read(file: h5py.File) -> Index:
+    """The index in `file`; whatever does not fit together raises an `Exception` of some kind."""
     identity = Identity.from_json(json.loads(file.attrs["identity"]))
-    records = zip(*(_strings(file, field) for field in ("name", "images", "sha256")), strict=True)
-    bad = zip(
-        *(_strings(file, f"bad/{field}") for field in ("name", "images", "reason")), strict=True
-    )
     if identity.compression != "none":
         import_plugin()
-    return Index(
+    images = sum(identity.images.counts.values())
+    shards, levels = shard_count(images), len(identity.levels)
+    records = _rows(file, ("name", "images", "sha256"), (images,))
+    bad = _rows(file, ("bad/name", "bad/images", "bad/reason"), None)
+    index = Index(
         identity,
         tuple(ImageRecord(*record) for record in records),
         tuple(BadImage(*image) for image in bad),
-        file["crc32"][()],
-        file["shards/size"][()],
-        tuple(_strings(file, "shards/sha256")),
-        file["shards/offset"][()],
+        _values(file, "crc32", np.uint32, (images, levels)),
+        _values(file, "shards/size", np.int64, (shards,)),
+        tuple(_strings(file, "shards/sha256", (shards,))),
+        _values(file, "shards/offset", np.int64, (shards, levels)),
         {
-            level: {key: float(value) for key, value in file[level].attrs.items()}
+            level: {key: float(linked_dataset(file, level).attrs[key]) for key in AUDIT}
             for level in identity.levels
         },
     )
+    for level in index.levels:
+        _check_sources(file, level, shards)
+    _check_offsets(index)
+    return index
+
+
+def _rows(
+    file: h5py.File, names: tuple[str, ...], shape: tuple[int, ...] | None
+) -> Iterable[tuple[str, ...]]:
+    return zip(*(_strings(file, name, shape) for name in names), strict=True)
+
+
+def _strings(file: h5py.File, name: str, shape: tuple[int, ...] | None) -> list[str]:
+    values = _values(file, name, h5py.string_dtype(), shape)
+    return [value.decode("utf-8", "surrogateescape") for value in values]
+
+
+def _values(file: h5py.File, name: str, dtype: Any, shape: tuple[int, ...] | None) -> NDArray[Any]:
+    """All values of a dataset of the index; its type and its shape are checked first."""
+    dataset = own_dataset(file, name)
+    if not _is(dataset, dataset.shape if shape is None else shape, dtype):
+        raise ValueError(f"{name} has the shape {dataset.shape}, not {shape}, or another type")
+    # What is not stored would be filled in, up to any size.
+    stored = min(dataset.id.get_storage_size(), file.id.get_filesize())
+    if stored < dataset.size * dataset.dtype.itemsize:
+        raise ValueError(f"{name} is not stored in full")
+    return np.asarray(dataset[()])
+
+
+def _check_sources(file: h5py.File, level: str, shards: int) -> None:
+    """The level over all shards leads to these shards alone."""
+    own = {shard_name(shard) for shard in range(shards)}
+    dataset = linked_dataset(file, level)
+    if not dataset.is_virtual or not {s.file_name for s in dataset.virtual_sources()} <= own:
+        raise ValueError(f"level {level} leads to other files than the shards")
+
+
+def _check_offsets(index: Index) -> None:
+    """Every level lies inside of its shard."""
+    compressed = index.identity.compression != "none"
+    if not index.levels or (compressed != (index.offsets == COMPRESSED)).any():
+        raise ValueError("its levels are not stored as it says")
+    for shard, size in enumerate(index.sizes.tolist()):
+        rows = len(shard_rows(shard, len(index.records)))
+        for start, (level, channels) in zip(
+            index.offsets[shard].tolist(), index.levels.items(), strict=True
+        ):
+            stop = start + rows * channels * GRID * GRID * 2
+            most = MOST_PACKED * size if compressed else size
+            if channels < 1 or start < COMPRESSED or stop > most:
+                raise ValueError(f"level {level} lies outside of {shard_name(shard)}")

@@ -10,12 +10,10 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from data.cache.identity import PLACES, Calibration, Identity, Images
+from data.cache.members import MANIFEST
 from data.images.folder import BadImage, ImageRecord
 from data.tools.errors import UserError
-from data.tools.files import write_text
-
-MANIFEST = "manifest.json"
-CALIBRATION = "calibration.h5"  # statistics of an untrained network, where it needed them
+from data.tools.files import read_bytes, write_text
 
 
 @dataclass(frozen=True)
@@ -54,15 +52,15 @@ def read_manifest(folder: Path) -> Manifest:
     """The manifest of a cache folder; `UserError` when it is damaged."""
     path = folder / MANIFEST
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(read_bytes(path))
         return Manifest(
             Identity.from_json(content["identity"]),
             tuple(ImageRecord(**record) for record in content["images"]),
             tuple(BadImage(**image) for image in content["bad_images"]),
         )
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise UserError(
-            f"{path} is damaged ({error}): run extract-features --verify {folder}"
+            f"{path} is damaged ({error}): remove this file, then run extract-features again"
         ) from error
 
 

@@ -8,18 +8,22 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from io import FileIO
 from pathlib import Path
 
+import h5py
 import numpy as np
 from numpy.typing import NDArray
 
 from data.cache.identity import Identity
 from data.cache.index import COMPRESSED, read_index
 from data.cache.manifest import describe_images
-from data.cache.shards import SHARD_IMAGES, shard_name
+from data.cache.members import INDEX, shard_name
+from data.cache.shards import SHARD_IMAGES
 from data.images.folder import BadImage, ImageRecord
 from data.tools.errors import UserError
-from data.tools.hdf5 import open_hdf5
+from data.tools.files import open_regular, sha256_of_open
+from data.tools.hdf5 import own_dataset
 from data.vocabulary import GRID
 
 
@@ -33,8 +37,11 @@ class FeatureCache:
         or of another schema version.
         """
         self.folder = Path(folder)
+        opened = _stamp(self.folder / INDEX)
         self._index = read_index(self.folder)
-        self._check()
+        self._stamps = self._check()
+        if _stamp(self.folder / INDEX) != opened:
+            raise self._overwritten(INDEX)
 
     @property
     def identity(self) -> Identity:
@@ -113,47 +120,91 @@ class FeatureCache:
         path = self.folder / shard_name(shard)
         inside = rows[positions] - shard * SHARD_IMAGES
         offset = int(self._index.offsets[shard, list(self.levels).index(level)])
-        if offset == COMPRESSED:
-            _read_compressed(path, level, inside, [out[position] for position in positions])
-            return
-        with open(path, "rb", buffering=0) as file:
-            runs = np.split(np.arange(len(inside)), np.flatnonzero(np.diff(inside) != 1) + 1)
-            for run in runs:
-                targets = [out[position] for position in positions[run]]
-                start = offset + int(inside[run[0]]) * targets[0].nbytes
-                _read_into(file.fileno(), targets, start, path)
+        try:
+            with open_regular(path) as file:
+                self._check_opened(shard, file)
+                if offset == COMPRESSED:
+                    targets = [out[position] for position in positions]
+                    _read_compressed(file, level, inside, targets)
+                    return
+                runs = np.split(np.arange(len(inside)), np.flatnonzero(np.diff(inside) != 1) + 1)
+                for run in runs:
+                    targets = [out[position] for position in positions[run]]
+                    start = offset + int(inside[run[0]]) * targets[0].nbytes
+                    _read_into(file.fileno(), targets, start)
+        except (OSError, KeyError, RuntimeError, ValueError) as error:
+            if isinstance(error, UserError):
+                raise
+            raise UserError(
+                f"{path} cannot be read ({error}): run extract-features --verify {self.folder}"
+            ) from error
 
-    def _check(self) -> None:
+    def _check(self) -> list[_Stamp]:
         """The parts fit together: counts, and every shard there in its full size."""
         counts = describe_images(self.records)
         if counts != self.identity.images or len(self._index.checksums) != len(self.records):
             raise UserError(f"{self.folder}: the image table does not match the identity")
+        stamps: list[_Stamp] = []
         for shard, size in enumerate(self._index.sizes):
             path = self.folder / shard_name(shard)
-            found = path.stat().st_size if path.exists() else None
-            if found != size:
-                state = "missing" if found is None else f"{found} bytes long instead of {size}"
+            stamp = _stamp(path)
+            if stamp is None or stamp[0] != size:
+                state = "missing" if stamp is None else f"{stamp[0]} bytes long instead of {size}"
                 raise UserError(
                     f"{path} is {state}: run the same extract-features again, it repairs the cache"
                 )
+            stamps.append(stamp)
+        return stamps
+
+    def _check_opened(self, shard: int, file: FileIO) -> None:
+        """Raise `UserError` unless the open shard is the one that the index tells of."""
+        stamp = _stamp(file.fileno())
+        if stamp == self._stamps[shard]:
+            return
+        # A copy, another machine's view of the disk, or a repair: the same bytes will do.
+        name = shard_name(shard)
+        if sha256_of_open(file) != self._index.sha256[shard]:
+            raise self._overwritten(name)
+        self._stamps[shard] = stamp
+
+    def _overwritten(self, name: str) -> UserError:
+        return UserError(
+            f"{self.folder / name} is not the file that was opened: the cache was overwritten or "
+            "changed meanwhile; wait until it is complete, then run the same command again"
+        )
+
+
+_Stamp = tuple[int, int, int] | None  # size, time of the last change, inode; None: no such file
+
+
+def _stamp(file: Path | int) -> _Stamp:
+    """What tells a file from another under its name, without reading it."""
+    try:
+        status = os.stat(file)
+    except FileNotFoundError:
+        return None
+    return status.st_size, status.st_mtime_ns, status.st_ino
 
 
 def _read_compressed(
-    path: Path, level: str, rows: NDArray[np.int64], targets: list[NDArray[np.float16]]
+    file: FileIO, level: str, rows: NDArray[np.int64], targets: list[NDArray[np.float16]]
 ) -> None:
     """Fill each of `targets` with the image of its row in the shard."""
-    try:
-        with open_hdf5(path) as file:
-            for row, target in zip(rows, targets, strict=True):
-                file[level].read_direct(target, np.s_[row])
-    except (OSError, KeyError, RuntimeError) as error:
-        raise UserError(
-            f"{path} cannot be read ({error}): run extract-features --verify {path.parent}"
-        ) from error
+    with h5py.File(file, "r") as shard:
+        dataset = own_dataset(shard, level)
+        for row, target in zip(rows, targets, strict=True):
+            dataset.read_direct(target, np.s_[row])
 
 
-def _read_into(descriptor: int, targets: list[NDArray[np.float16]], start: int, path: Path) -> None:
-    """Fill `targets` one after another from the file's bytes at `start`, in one system call."""
-    done = os.preadv(descriptor, [target.data for target in targets], start)
-    if done != sum(target.nbytes for target in targets):
-        raise UserError(f"{path} ended early: run extract-features --verify {path.parent}")
+def _read_into(descriptor: int, targets: list[NDArray[np.float16]], start: int) -> None:
+    """Fill `targets` one after another from the file's bytes at `start`."""
+    views = [target.data.cast("B") for target in targets]
+    while views:  # once, unless the disk gives less than it is asked for
+        done = os.preadv(descriptor, views, start)
+        if not done:
+            raise OSError("it ended early")
+        start += done
+        while views and done >= len(views[0]):
+            done -= len(views.pop(0))
+        if done:
+            views[0] = views[0][done:]

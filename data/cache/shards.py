@@ -12,19 +12,15 @@ from numpy.typing import NDArray
 
 from data.cache.identity import SCHEMA
 from data.cache.manifest import Manifest
+from data.cache.members import shard_name
 from data.tools.errors import UserError
 from data.tools.files import create_part, flush, forget_pages, publish, sha256_of
-from data.tools.hdf5 import CheckedStream, open_hdf5
+from data.tools.hdf5 import CheckedStream, open_hdf5, own_dataset
 from data.vocabulary import GRID
 
 SHARD_IMAGES = 64
 CHECKSUMS = "crc32"  # dataset (images, levels) uint32 of a shard
 _INFINITY_BITS = 0x7C00  # of float16; larger is NaN
-
-
-def shard_name(index: int) -> str:
-    """File name of shard `index`."""
-    return f"shard-{index:05d}.h5"
 
 
 def shard_count(images: int) -> int:
@@ -134,7 +130,7 @@ def damaged_images(
     damaged = []
     with open_hdf5(path) as file:
         for column, level in enumerate(levels):
-            dataset = file[level]
+            dataset = own_dataset(file, level)
             buffer = np.empty(dataset.shape[1:], np.float16)
             for row in range(len(checksums)):
                 dataset.read_direct(buffer, np.s_[row])

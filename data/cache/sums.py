@@ -6,10 +6,10 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from data.cache.members import SUMS, is_own
 from data.tools.errors import UserError
-from data.tools.files import write_text
+from data.tools.files import read_bytes, write_text
 
-SUMS = "SHA256SUMS"
 _LINE = re.compile(r"([0-9a-f]{64})  ([^/\n]+)")
 
 
@@ -19,13 +19,19 @@ def write_sums(folder: Path, sums: Mapping[str, str]) -> None:
 
 
 def read_sums(folder: Path) -> dict[str, str]:
-    """File name -> SHA-256; `UserError` when the file is missing or damaged."""
+    """File name -> SHA-256; `UserError` when the file is missing, damaged or names other files."""
     path = folder / SUMS
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = read_bytes(path).decode().splitlines()
     except (FileNotFoundError, UnicodeDecodeError):
         raise UserError(f"{path} is missing or damaged: run extract-features again") from None
-    matches = [_LINE.fullmatch(line) for line in lines]
-    if not all(matches):
-        raise UserError(f"{path} is damaged: run extract-features --verify {folder}")
-    return {match[2]: match[1] for match in matches if match}
+    sums = {}
+    for line in lines:
+        match = _LINE.fullmatch(line)
+        if not match or not is_own(match[2]) or match[2] == SUMS:
+            raise UserError(
+                f"{path} is damaged (the line {line[:80]!r} is of no file of a cache): "
+                f"run extract-features --verify {folder}"
+            )
+        sums[match[2]] = match[1]
+    return sums

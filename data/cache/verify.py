@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from data.cache.index import COMPRESSED, INDEX, Index, read_index
-from data.cache.manifest import CALIBRATION, MANIFEST
-from data.cache.shards import shard_name, shard_rows
-from data.cache.sums import SUMS, read_sums
+from data.cache.index import COMPRESSED, Index, read_index
+from data.cache.members import CALIBRATION, DAMAGED, INDEX, MANIFEST, SUMS, shard_name
+from data.cache.shards import shard_rows
+from data.cache.sums import read_sums
 from data.tools.errors import UserError
-from data.tools.files import PART, sha256_of
+from data.tools.files import open_regular, sha256_of
 from data.tools.progress import progress
 from data.vocabulary import GRID
-
-DAMAGED = ".damaged"  # ending of a file that was found damaged and set aside
 
 
 @dataclass(frozen=True)
@@ -52,6 +51,8 @@ def find_damage(folder: Path) -> list[Damage]:
         path = folder / name
         if not path.exists():
             damage.append(Damage(name, "missing"))
+        elif not path.is_file():
+            damage.append(Damage(name, "no regular file"))
         elif sha256_of(path) != sums[name]:
             damage.append(Damage(name, _describe(path, index)))
     return damage
@@ -59,40 +60,31 @@ def find_damage(folder: Path) -> list[Damage]:
 
 def set_aside(folder: Path, damage: list[Damage]) -> None:
     """Rename damaged files, so that the cache counts as incomplete and extraction repairs it."""
-    # Extraction writes the index and the sums again in any case: they vouch for every file.
-    for name in [INDEX, SUMS, *(item.file for item in damage)]:
+    # Extraction writes the index and the sums again in any case: they vouch for every file. They
+    # go last: killed on the way, a cache is never left with a damaged shard that nobody knows of.
+    damaged = [item.file for item in damage if item.file not in (INDEX, SUMS)]
+    for name in [*damaged, SUMS, INDEX]:
         path = folder / name
-        if path.exists():
+        if os.path.lexists(path):
             path.replace(path.with_name(name + DAMAGED))
-
-
-def cache_files(folder: Path) -> list[Path]:
-    """Every file in the folder that belongs to its cache, the index first."""
-    patterns = (INDEX, SUMS, MANIFEST, CALIBRATION, "shard-*.h5")
-    return [path for pattern in patterns for path in sorted(folder.glob(pattern))]
-
-
-def remove_leftovers(folder: Path) -> None:
-    """Remove what interrupted runs and repairs left: unfinished files and those set aside."""
-    for ending in (PART, DAMAGED):
-        for path in folder.glob("*" + ending):
-            path.unlink(missing_ok=True)
 
 
 def _compare_sums(sums: dict[str, str], index: Index) -> list[Damage]:
     expected = {shard_name(shard): sha256 for shard, sha256 in enumerate(index.sha256)}
     wrong = [name for name, sha256 in expected.items() if sums.get(name) != sha256]
-    missing = [name for name in (MANIFEST, INDEX) if name not in sums]
-    if not wrong and not missing:
+    wrong += [name for name in (MANIFEST, INDEX) if name not in sums]
+    wrong += [name for name in sums if name not in (*expected, MANIFEST, INDEX, CALIBRATION)]
+    if not wrong:
         return []
-    return [Damage(SUMS, f"does not match {INDEX} on {', '.join(wrong + missing)}")]
+    return [Damage(SUMS, f"does not match {INDEX} on {', '.join(wrong)}")]
 
 
 def _describe(path: Path, index: Index | None) -> str:
     """Why a file fails its checksum; for a shard, the images whose features changed."""
-    if index is None or not path.name.startswith("shard-"):
+    names = [] if index is None else [shard_name(shard) for shard in range(len(index.sizes))]
+    if index is None or path.name not in names:
         return "changed"
-    shard = int(path.name[6:11])
+    shard = names.index(path.name)
     if path.stat().st_size != index.sizes[shard]:
         return f"{path.stat().st_size} bytes long instead of {index.sizes[shard]}"
     rows = shard_rows(shard, len(index.records))
@@ -103,18 +95,15 @@ def _describe(path: Path, index: Index | None) -> str:
     damaged = _damaged_bytes(path, index, shard, checksums)
     if not damaged:
         return "changed outside of the features (attributes or structure)"
-    names = []
-    for row, level in damaged:
-        record = index.records[rows.start + row]
-        names.append(f"{level} of {record.images} image {record.name}")
-    return f"changed in {', '.join(names)}"
+    records = [(level, index.records[rows.start + row]) for row, level in damaged]
+    return "changed in " + ", ".join(f"{lv} of {r.images} image {r.name}" for lv, r in records)
 
 
 def _damaged_bytes(
     path: Path, index: Index, shard: int, checksums: np.ndarray
 ) -> list[tuple[int, str]]:
     damaged = []
-    with open(path, "rb") as file:
+    with open_regular(path) as file:
         for column, (level, channels) in enumerate(index.levels.items()):
             file.seek(index.offsets[shard, column])
             for row in range(len(checksums)):

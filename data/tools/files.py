@@ -6,9 +6,10 @@ import errno
 import hashlib
 import os
 import secrets
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from io import BytesIO
+from io import BytesIO, FileIO
 from pathlib import Path
 from typing import IO, Any
 
@@ -134,11 +135,39 @@ def forget_pages(path: Path) -> None:
         os.close(descriptor)
 
 
+def open_regular(path: Path) -> FileIO:
+    """A file open for reading, without a buffer.
+
+    Raises `UserError` for what is no regular file - a pipe would be waited for without end, and
+    a device may do anything - and `OSError` when it cannot be opened.
+    """
+    special = UserError(f"{path} is no regular file but a folder, pipe or device: remove it")
+    try:
+        file = FileIO(path, opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK))
+    except IsADirectoryError:
+        raise special from None
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise special
+    return file
+
+
+def read_bytes(path: Path) -> bytes:
+    """The content of a file; raises as `open_regular`."""
+    with open_regular(path) as file:
+        return file.readall()
+
+
 def sha256_of(path: Path) -> str:
-    """SHA-256 of the file's bytes, as 64 hexadecimal digits."""
+    """SHA-256 of a file's bytes, as 64 hexadecimal digits; raises as `open_regular`."""
+    with open_regular(path) as file:
+        return sha256_of_open(file)
+
+
+def sha256_of_open(file: FileIO) -> str:
+    """SHA-256 of what is left to read of an open file."""
     digest = hashlib.sha256()
     buffer = memoryview(bytearray(2**20))
-    with open(path, "rb", buffering=0) as file:
-        while size := file.readinto(buffer):
-            digest.update(buffer[:size])
+    while size := file.readinto(buffer):
+        digest.update(buffer[:size])
     return digest.hexdigest()

@@ -12,7 +12,7 @@ from typing import Any
 import h5py
 
 from data.tools.errors import UserError
-from data.tools.files import write_bytes
+from data.tools.files import open_regular, read_bytes, write_bytes
 
 
 def open_hdf5(path: Path) -> h5py.File:
@@ -23,6 +23,7 @@ def open_hdf5(path: Path) -> h5py.File:
     there is no such file and `UserError` when it cannot be opened.
     """
     try:
+        open_regular(path).close()
         return h5py.File(path, "r", locking=False)
     except FileNotFoundError:
         raise
@@ -35,6 +36,33 @@ def open_hdf5(path: Path) -> h5py.File:
         raise UserError(f"cannot open {path} as HDF5: {error}") from error
 
 
+def own_dataset(file: h5py.File, name: str) -> h5py.Dataset:
+    """The dataset `name`, whose values lie in the file itself.
+
+    HDF5 follows links and external storage to any file that this process may read, and files
+    from elsewhere may be forged. A dataset that leads out of its file raises `ValueError` before
+    anything of it is read; `KeyError` says that there is none.
+    """
+    found = linked_dataset(file, name)
+    if found.external or found.is_virtual:
+        raise ValueError(f"the values of {name} lie in another file")
+    return found
+
+
+def linked_dataset(file: h5py.File, name: str) -> h5py.Dataset:
+    """The dataset `name` of this file, its values wherever they are; raises as `own_dataset`."""
+    found = file
+    for part in name.split("/"):
+        if not isinstance(found, h5py.Group):
+            raise KeyError(f"no dataset {name}")
+        if not isinstance(found.get(part, getlink=True), h5py.HardLink):
+            raise ValueError(f"{name} is a link to another place")
+        found = found[part]
+    if not isinstance(found, h5py.Dataset):
+        raise KeyError(f"no dataset {name}")
+    return found
+
+
 @contextmanager
 def writing_hdf5(path: Path, *, update: bool = False) -> Iterator[h5py.File]:
     """A new HDF5 file that becomes `path`, whole, when the block ends without an exception.
@@ -43,7 +71,7 @@ def writing_hdf5(path: Path, *, update: bool = False) -> Iterator[h5py.File]:
     over a file whose disk was full. With `update` it begins as a copy of what is at `path`.
     Raises `UserError` when the disk refuses or is full, `OSError` when the copied file is damaged.
     """
-    buffer = BytesIO(path.read_bytes() if update else b"")
+    buffer = BytesIO(read_bytes(path) if update else b"")
     with h5py.File(buffer, "r+" if update else "w") as file:
         yield file
     write_bytes(path, buffer.getbuffer())
