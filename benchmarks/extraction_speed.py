@@ -30,8 +30,8 @@ from torchvision import models
 
 from benchmarks.timing import machine
 from data.cache.shards import SHARD_IMAGES, ShardWriter, shard_count
-from data.images.folder import find_images
 from data.images.samples import sample_image
+from data.images.study import find_images
 from data.tools.device import find_device
 from extract.backbones.taps import run_taps
 from extract.compute import LevelComputer

@@ -20,7 +20,7 @@ from data.cache.identity import Identity
 from data.cache.members import INDEX, cache_files
 from data.cache.reader import FeatureCache
 from data.cache.verify import find_damage
-from data.images.folder import ImageRecord
+from data.images.source import ImageRecord
 from data.tools.errors import UserError
 from tests.caches import write_cache
 

@@ -13,7 +13,7 @@ import torch
 
 from data.cache.identity import Identity
 from data.cache.reader import FeatureCache
-from data.images.folder import ImageRecord
+from data.images.source import ImageRecord
 from data.vocabulary import GRID
 from tests.caches import write_cache
 

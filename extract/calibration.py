@@ -8,7 +8,7 @@ import torch
 
 from data.cache.identity import Calibration
 from data.cache.members import CALIBRATION
-from data.images.folder import ImageSet
+from data.images.study import ImageSet
 from data.tools.errors import UserError
 from data.tools.files import sha256_of
 from data.tools.hdf5 import open_hdf5, writing_hdf5

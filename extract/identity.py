@@ -11,7 +11,7 @@ import torchvision
 
 from data.cache.identity import Identity
 from data.cache.manifest import Manifest, describe_images
-from data.images.folder import ImageSet
+from data.images.study import ImageSet
 from extract.backbones.backbone import Backbone
 from extract.config import ExtractConfig
 
@@ -51,10 +51,7 @@ def describe_extraction(
         seed=config.seed,
         compression=config.compression,
         images=describe_images(images.records),
-        sources={
-            "train": str(config.train or "samples"),
-            "test": str(config.test or "samples"),
-        },
+        sources=images.places,
         versions={
             "torch": torch.__version__,
             "torchvision": torchvision.__version__,

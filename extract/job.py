@@ -14,7 +14,7 @@ from data.cache.identity import Calibration
 from data.cache.index import shard_fault
 from data.cache.manifest import Manifest, read_manifest
 from data.cache.shards import shard_count, shard_rows
-from data.images.folder import ImageSet
+from data.images.study import ImageSet
 from data.tools.device import find_device
 from data.tools.errors import UserError
 from data.tools.locks import CacheLocks

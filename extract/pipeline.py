@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from data.cache.manifest import Manifest
 from data.cache.shards import SHARD_IMAGES, ShardWriter
-from data.images.folder import ImageSet
+from data.images.study import ImageSet
 from data.tools.errors import UserError
 from data.tools.progress import progress
 from extract.compute import HostLevels, LevelComputer

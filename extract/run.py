@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from data.cache.shards import SHARD_IMAGES, compression_filters
-from data.images.folder import ImageSet, find_images
+from data.images.source import ImageSource
+from data.images.study import ImageSet, open_images
 from data.tools.device import find_device
 from data.tools.errors import UserError
 from data.tools.locks import CacheLocks
@@ -27,7 +29,11 @@ from extract.precision import resolve_precision
 TASK_SHARDS = 4  # at most, so that a worker that dies takes little work with it
 
 
-def extract_features(config: ExtractConfig, backbone: Backbone | None = None) -> Path:
+def extract_features(
+    config: ExtractConfig,
+    backbone: Backbone | None = None,
+    images: Mapping[str, Any] | ImageSource | None = None,
+) -> Path:
     """Extract every level of every image; the folder of the cache, which `FeatureCache` opens.
 
     Resumes where an earlier run stopped, repairs missing shards, and does nothing on a complete
@@ -37,11 +43,14 @@ def extract_features(config: ExtractConfig, backbone: Backbone | None = None) ->
         config: what to extract.
         backbone: a network of your own (`extract.backbones.backbone.wrap_module`), instead of
             the one that `config` names.
+        images: image set -> folder, list of files, Dataset, sequence or dict of images in
+            memory, or an `ImageSource` (see `data.images.study.open_images`), instead of
+            `config.train` and `config.test`.
 
     Raises `UserError` when something cannot be had, does not fit the disk, or differs from what
     the folder's cache was made from.
     """
-    job = _prepare(config, backbone)
+    job = _prepare(config, backbone, images)
     with CacheLocks(job.folder) as locks:
         with locks.whole():
             if config.overwrite:
@@ -57,29 +66,32 @@ def extract_features(config: ExtractConfig, backbone: Backbone | None = None) ->
     return job.folder
 
 
-def _prepare(config: ExtractConfig, backbone: Backbone | None) -> Job:
+def _prepare(
+    config: ExtractConfig,
+    backbone: Backbone | None,
+    images: Mapping[str, Any] | ImageSource | None,
+) -> Job:
     device = find_device(config.device)
     precision = resolve_precision(config.precision, device)
     compression_filters(config.compression)  # refuses while nothing is done yet
     backbone = backbone or load_configured(config)
-    images = find_images(
-        config.train,
-        config.test,
+    found = open_images(
+        images or {"train": config.train, "test": config.test},
         limit=config.limit,
         seed=config.seed,
         num_workers=count_cores() if config.num_workers is None else config.num_workers,
         image_size=config.image_size,
     )
-    _report_bad_images(images, config.strict)
+    _report_images(found, config.strict)
     manifest = describe_extraction(
         config,
         backbone,
-        images,
+        found,
         LevelExtractor(backbone, config.features).channels(config.image_size),
         device=device,
         precision=precision,
     )
-    return Job(config, device, backbone, images, manifest, _make_folder(config, backbone))
+    return Job(config, device, backbone, found, manifest, _make_folder(config, backbone))
 
 
 def _make_folder(config: ExtractConfig, backbone: Backbone) -> Path:
@@ -91,7 +103,9 @@ def _make_folder(config: ExtractConfig, backbone: Backbone) -> Path:
     return folder
 
 
-def _report_bad_images(images: ImageSet, strict: bool) -> None:
+def _report_images(images: ImageSet, strict: bool) -> None:
+    for note in images.notes:
+        print(f"note: {printable(note)}", file=sys.stderr)
     for bad in images.bad:
         line = f"bad image: {bad.images} {bad.name}: {bad.reason}"
         print(printable(line), file=sys.stderr)

@@ -12,7 +12,7 @@ from data.cache.index import write_index
 from data.cache.manifest import Manifest, describe_images
 from data.cache.reader import FeatureCache
 from data.cache.shards import ShardWriter, shard_count, shard_rows
-from data.images.folder import BadImage, ImageRecord
+from data.images.source import BadImage, ImageRecord
 from data.protocols import PROTOCOLS
 
 CHANNELS = {"input": 3, "f1": 6, "f2": 5, "f3": 4, "f4": 4, "f5": 4}

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from data.cache.identity import Calibration, Identity, Images
 from data.cache.reader import FeatureCache
-from data.images.folder import BadImage, ImageRecord
+from data.images.source import BadImage, ImageRecord
 from data.tools.errors import UserError
 from data.tools.hdf5 import open_hdf5
 from data.tools.locks import CacheLocks

@@ -13,8 +13,9 @@ import pytest
 from PIL import Image
 from torchvision.transforms import Resize
 
-from data.images.folder import BadImage, ImageSet, find_images
 from data.images.samples import sample_image
+from data.images.source import BadImage
+from data.images.study import ImageSet, find_images
 from data.tools.errors import UserError
 from data.vocabulary import IMAGE_SETS
 

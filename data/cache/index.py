@@ -25,7 +25,7 @@ from data.cache.shards import (
     shard_rows,
 )
 from data.cache.sums import read_sums, write_sums
-from data.images.folder import BadImage, ImageRecord
+from data.images.source import BadImage, ImageRecord
 from data.tools.errors import UserError
 from data.tools.files import read_bytes, sha256_of, write_bytes
 from data.tools.hdf5 import linked_dataset, open_hdf5, own_dataset

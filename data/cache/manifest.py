@@ -11,7 +11,7 @@ from pathlib import Path
 
 from data.cache.identity import PLACES, Calibration, Identity, Images
 from data.cache.members import MANIFEST
-from data.images.folder import BadImage, ImageRecord
+from data.images.source import BadImage, ImageRecord
 from data.tools.errors import UserError
 from data.tools.files import read_bytes, write_text
 

@@ -20,7 +20,7 @@ from data.cache.index import COMPRESSED, read_index
 from data.cache.manifest import describe_images
 from data.cache.members import INDEX, shard_name
 from data.cache.shards import SHARD_IMAGES
-from data.images.folder import BadImage, ImageRecord
+from data.images.source import BadImage, ImageRecord
 from data.tools.errors import UserError
 from data.tools.files import open_regular, sha256_of_open
 from data.tools.hdf5 import own_dataset

@@ -88,7 +88,7 @@ def decode_image(data: bytes, size: int) -> NDArray[np.uint8]:
     try:
         pixels = without_metadata(data)
         with _quiet(), _open(pixels) as image:
-            _check_size(image.width, image.height)
+            check_size(image.width, image.height)
             _check_whole(image)
             bits = bits_per_sample(image, pixels)
             with _pixels_at_once.share(image.width * image.height):
@@ -138,7 +138,8 @@ def _orientation(data: bytes) -> int | None:
     return None
 
 
-def _check_size(width: int, height: int) -> None:
+def check_size(width: int, height: int) -> None:
+    """Raises `DecodingError` below `MIN_SIDE` pixels a side and above `MAX_PIXELS` in all."""
     if min(width, height) < MIN_SIDE:
         raise DecodingError(f"{width}x{height} pixels, fewer than {MIN_SIDE} a side")
     if width * height > MAX_PIXELS:

@@ -1,60 +1,44 @@
-"""Images: found in folders or generated, decoded, ordered and hashed."""
+"""Images in files: a folder tree or a list of paths, each decoded once before it is trusted."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TypeVar
+from pathlib import Path, PurePosixPath
 
 import numpy as np
-from joblib import Parallel, delayed
 from numpy.typing import NDArray
 
-from data.images.decoding import DecodingError, decode_image, read_image_file
-from data.images.formats import SUFFIXES
-from data.images.samples import TEST_SAMPLES, TRAIN_SAMPLES, sample_image
-from data.images.synthetic import NOISE_IMAGES, black_image, noise_image, white_image
+from data.images.decoding import MAX_BYTES, DecodingError, decode_image, read_image_file
+from data.images.formats import RAW_SUFFIXES
+from data.images.source import BadImage, ImageRecord
+from data.images.walk import find_files
+from data.tools.budget import Budget
 from data.tools.errors import UserError
+from data.tools.faults import with_retries
+from data.tools.parallel import in_threads
+from data.tools.printable import printable
 from data.tools.progress import progress
-from data.vocabulary import IMAGE_SIZE
 
-T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class ImageRecord:
-    """One image of a set."""
-
-    name: str  # path relative to the set's folder, or "sample-00012"
-    images: str  # image set: "train", "test", "black", "white" or "noise"
-    sha256: str  # of the file's bytes, or of the pixels where there is no file
+_bytes_at_once = Budget(MAX_BYTES)  # of files in memory, whatever the number of threads
 
 
 @dataclass(frozen=True)
-class BadImage:
-    """One image that could not be decoded."""
+class FileImages:
+    """Images that are files."""
 
-    name: str
-    images: str
-    reason: str
-
-
-@dataclass(frozen=True)
-class ImageSet:
-    """Every image of a study, in order, and how to load each. Small, and can be pickled."""
-
+    root: Path | None  # names are relative to it; None: a list of files
     records: tuple[ImageRecord, ...]
-    bad: tuple[BadImage, ...]  # files that look like images and cannot be used
-    train: Path | None  # folder of the photographs; None: the embedded samples
-    test: Path | None
-    seed: int  # of the samples and the noise
     image_size: int  # pixels a side
+    bad: tuple[BadImage, ...] = ()  # files that look like images and cannot be used
+    notes: tuple[str, ...] = ()
 
-    def __len__(self) -> int:
-        return len(self.records)
+    @property
+    def place(self) -> str:
+        """Where they come from, in a cache's identity."""
+        return "files" if self.root is None else str(self.root)
 
     def load(self, index: int) -> NDArray[np.uint8]:
         """The image of `records[index]`, (image_size, image_size, 3) uint8 RGB.
@@ -62,167 +46,129 @@ class ImageSet:
         Raises `UserError` when its file is gone or is not the one that was found.
         """
         record = self.records[index]
-        folder = {"train": self.train, "test": self.test}.get(record.images)
-        if folder is None:
-            return _generated(record.images, record.name, self.seed, self.image_size)
-        path = folder / record.name
+        path = (self.root or Path()) / record.name
         remedy = "was changed while it was in use: put it back or start again"
         try:
-            data = read_image_file(path)
+            pixels, sha256 = _decode_file(path, self.image_size)
         except DecodingError as error:
             raise UserError(f"{path} {remedy} ({error})") from None
-        if hashlib.sha256(data).hexdigest() != record.sha256:
+        if sha256 != record.sha256:
             raise UserError(f"{path} {remedy} (its contents differ)")
-        return decode_image(data, self.image_size)
+        return pixels
 
 
-def find_images(
-    train: Path | None,
-    test: Path | None,
-    *,
-    limit: int | None,
-    seed: int,
-    num_workers: int,
-    image_size: int = IMAGE_SIZE,
-) -> ImageSet:
-    """Every image of a study: train, test, then black (1), white (1) and noise (8).
+def scan_folder(
+    images: str, folder: Path, limit: int | None, image_size: int, num_workers: int
+) -> FileImages:
+    """Every image below `folder`, ordered by path, until `limit` of them are good.
 
-    Args:
-        train: folder searched with all folders below it; None: 256 embedded samples.
-        test: the same for the test set; None: 64 other embedded samples.
-        limit: at most this many train and this many test images, the first in order.
-        seed: of the samples and the noise, 0 or more.
-        num_workers: threads that decode.
-        image_size: pixels a side of the images loaded.
-
-    Files are ordered by their path relative to the folder. Each is decoded once here, so a record
-    stands for an image that can be loaded; what cannot be decoded is in `bad`, with the reason.
-
-    Raises `UserError` when a folder does not exist or holds no image that can be decoded.
+    Raises `UserError` when the folder does not exist or holds no image that can be decoded.
     """
-    if limit is not None and limit < 1:
-        raise UserError(f"limit {limit} leaves no images: give 1 or more")
-    if seed < 0:
-        raise UserError(f"seed {seed} is negative: give 0 or more")
-    if image_size < 1:
-        raise UserError(f"image size {image_size} is no size: give 1 or more pixels")
-    records: list[ImageRecord] = []
-    bad: list[BadImage] = []
-    samples = [_numbered("sample", number) for number in range(TRAIN_SAMPLES + TEST_SAMPLES)]
-    sources = (("train", train, samples[:TRAIN_SAMPLES]), ("test", test, samples[TRAIN_SAMPLES:]))
-    for images, folder, names in sources:
-        if folder is None:
-            records += _generated_records(images, names[:limit], seed, image_size, num_workers)
-        else:
-            found = _scan(images, folder, limit, image_size, num_workers)
-            records += [item for item in found if isinstance(item, ImageRecord)]
-            bad += [item for item in found if isinstance(item, BadImage)]
-    noise = [_numbered("noise", number) for number in range(NOISE_IMAGES)]
-    for images, names in (("black", ["black"]), ("white", ["white"]), ("noise", noise)):
-        records += _generated_records(images, names, seed, image_size, num_workers)
-    return ImageSet(tuple(records), tuple(bad), train, test, seed, image_size)
+    found = find_files(folder, num_workers)
+    if not found.names:
+        raise UserError(
+            f"no images in {str(folder)!r} ({found}): give a folder with files such as .jpg and "
+            ".png, or PIL's other formats"
+        )
+    good, bad = _examine(images, folder, found.names, limit, image_size, num_workers)
+    if not good:
+        raise UserError(
+            f"none of the {len(bad)} images in {str(folder)!r} can be decoded "
+            f"({bad[0].name}: {bad[0].reason}): give another folder"
+        )
+    notes = [f"left out of the {images} images: {found}"] if found.left_out else []
+    notes += _one_folder_note(images, [record.name for record in good], found.names)
+    return FileImages(folder, tuple(good), image_size, tuple(bad), tuple(notes))
 
 
-def _numbered(kind: str, number: int) -> str:
-    return f"{kind}-{number:05d}"
+def scan_files(
+    images: str, paths: Sequence[Path], limit: int | None, image_size: int, num_workers: int
+) -> FileImages:
+    """The images of a list of files, in the order given; names are the paths as given."""
+    names = [str(path) for path in paths]
+    good, bad = _examine(images, Path(), names, limit, image_size, num_workers)
+    if not good:
+        raise UserError(
+            f"none of the {len(bad)} {images} images can be decoded ({bad[0].name}: "
+            f"{bad[0].reason}): give other files"
+        )
+    return FileImages(None, tuple(good), image_size, tuple(bad))
 
 
-def _generated(images: str, name: str, seed: int, size: int) -> NDArray[np.uint8]:
-    """The image called `name` of a set that comes from no folder, (size, size, 3)."""
-    if images == "black":
-        return black_image(size)
-    if images == "white":
-        return white_image(size)
-    number = int(name.rpartition("-")[2])
-    return (noise_image if images == "noise" else sample_image)(number, seed, size)
-
-
-def _generated_records(
-    images: str, names: list[str], seed: int, size: int, num_workers: int
-) -> list[ImageRecord]:
-    def record(name: str) -> ImageRecord:
-        pixels = _generated(images, name, seed, size)
-        return ImageRecord(name, images, hashlib.sha256(pixels.tobytes()).hexdigest())
-
-    return list(_parallel(record, names, num_workers))
-
-
-def _scan(
-    images: str, folder: Path, limit: int | None, size: int, num_workers: int
-) -> list[ImageRecord | BadImage]:
-    """Every file of an image suffix below `folder`, in order, until `limit` of them are good."""
+def _examine(
+    images: str, root: Path, names: list[str], limit: int | None, size: int, num_workers: int
+) -> tuple[list[ImageRecord], list[BadImage]]:
+    """Decode files in order until `limit` are good: those that are, and those that are not."""
 
     def examine(name: str) -> ImageRecord | BadImage:
-        if "\udc80" <= max(name) <= "\udcff":  # how Python shows bytes that are not UTF-8
-            shown = os.fsencode(name).decode("utf-8", "backslashreplace")
-            return BadImage(shown, images, "its name is not UTF-8: rename it")
         try:
-            data = read_image_file(folder / name)
-            decode_image(data, size)
+            name.encode("utf-8")
+            if PurePosixPath(name).suffix.lower() in RAW_SUFFIXES:
+                raise DecodingError("a raw file of a camera: develop it to PNG or TIFF")
+            _, sha256 = _decode_file(root / name, size)
+        except UnicodeEncodeError:  # bytes that are not UTF-8, as Python shows them
+            return BadImage(printable(name), images, "its name is not UTF-8: rename it")
         except DecodingError as error:
             return BadImage(name, images, str(error))
-        return ImageRecord(name, images, hashlib.sha256(data).hexdigest())
+        return ImageRecord(name, images, sha256)
 
-    names = _candidates(folder)
-    if not names:
-        raise UserError(
-            f"no images in {str(folder)!r}: give a folder with files ending in "
-            + ", ".join(sorted(SUFFIXES))
-        )
-    found: list[ImageRecord | BadImage] = []
-    good = done = 0
-    while done < len(names) and (limit is None or good < limit):
+    good: list[ImageRecord] = []
+    bad: list[BadImage] = []
+    done = 0
+    while done < len(names) and (limit is None or len(good) < limit):
         # No more than are still missing, so what is listed does not depend on the workers.
-        batch = names[done : None if limit is None else done + limit - good]
-        results = _parallel(examine, batch, num_workers)
+        batch = names[done : None if limit is None else done + limit - len(good)]
         for item in progress(
-            results, total=len(batch), description=f"checking {images} images", unit="images"
+            in_threads(examine, batch, num_workers),
+            total=len(batch),
+            description=f"checking {images} images",
+            unit="images",
         ):
-            found.append(item)
-            good += isinstance(item, ImageRecord)
+            if isinstance(item, ImageRecord):
+                good.append(item)
+            else:
+                bad.append(item)
         done += len(batch)
-    if not good:
-        first = found[0]
-        assert isinstance(first, BadImage)
-        raise UserError(
-            f"none of the {len(found)} images in {str(folder)!r} can be decoded "
-            f"({first.name}: {first.reason}): give another folder"
-        )
-    return found
+    return good, bad
 
 
-def _candidates(folder: Path) -> list[str]:
-    """Paths relative to `folder`, "/" between parts, of all files that look like images, sorted.
+def _decode_file(path: Path, size: int) -> tuple[NDArray[np.uint8], str]:
+    """The image in the file, (size, size, 3) uint8, and the SHA-256 of its bytes.
 
-    Hidden files and folders are skipped. Links are followed, but no folder is searched twice, so
-    links in a circle come to an end. A folder that cannot be opened is listed like a file.
+    Raises `DecodingError` for a fault of the file, and `UserError`, after some attempts, for one
+    of the machine.
     """
-    if not folder.is_dir():
-        reason = "is not a folder" if folder.exists() else "does not exist"
-        raise UserError(f"image folder {str(folder)!r} {reason}: give a folder of images")
-    seen: set[tuple[int, int]] = set()
-    names: list[str] = []
-
-    def keep_unreadable(error: OSError) -> None:
-        names.append(Path(error.filename).relative_to(folder).as_posix())  # listed as bad later
-
-    for parent, folders, files in os.walk(folder, followlinks=True, onerror=keep_unreadable):
-        status = os.stat(parent)
-        if (status.st_dev, status.st_ino) in seen:
-            folders.clear()
-            continue
-        seen.add((status.st_dev, status.st_ino))
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        relative = Path(parent).relative_to(folder)
-        names += [
-            (relative / name).as_posix()
-            for name in files
-            if not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES
-        ]
-    return sorted(names)
+    try:
+        with _bytes_at_once.share(_bytes_of(path)):
+            data = read_image_file(path)
+            pixels = with_retries(lambda: decode_image(data, size))
+            return pixels, hashlib.sha256(data).hexdigest()
+    except MemoryError:
+        raise UserError(
+            f"{path}: no memory to decode it, in several attempts: give fewer --num-workers or "
+            "--jobs, or free memory, then run the same command again"
+        ) from None
+    except OSError as error:
+        raise UserError(
+            f"{path} cannot be read ({error.strerror or error}), in several attempts: mend the "
+            "disk or remove the file, then run the same command again"
+        ) from error
 
 
-def _parallel(function: Callable[[str], T], names: list[str], num_workers: int) -> Iterator[T]:
-    """`function` of every name, in order. Threads: PIL and NumPy let go of the lock at work."""
-    parallel = Parallel(n_jobs=max(1, num_workers), prefer="threads", return_as="generator")
-    yield from parallel(delayed(function)(name) for name in names)
+def _bytes_of(path: Path) -> int:
+    try:
+        return os.path.getsize(path)
+    except OSError:
+        return 0  # reading says why
+
+
+def _one_folder_note(images: str, used: list[str], found: list[str]) -> list[str]:
+    """A line where a limit has left one folder of several, and so perhaps one class."""
+    folders = {PurePosixPath(name).parent for name in found}
+    left = {PurePosixPath(name).parent for name in used}
+    if len(left) > 1 or len(folders) == 1 or used[-1:] == found[-1:]:
+        return []
+    return [
+        f"the limit takes {len(used)} {images} images from one folder of {len(folders)}, "
+        f"{left.pop()}: the first in order, perhaps of one class"
+    ]

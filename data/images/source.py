@@ -1,0 +1,48 @@
+"""What a source of images is: records in order, and how each image is loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class ImageRecord:
+    """One image of a set."""
+
+    name: str  # path relative to the set's folder, or "sample-00012"
+    images: str  # image set: "train", "test", "black", "white", "noise" or a name of your own
+    sha256: str  # of the file's bytes, or of the pixels where there is no file
+
+
+@dataclass(frozen=True)
+class BadImage:
+    """One image that could not be decoded."""
+
+    name: str
+    images: str
+    reason: str
+
+
+@runtime_checkable
+class ImageSource(Protocol):
+    """Images from anywhere. Must survive `pickle`: worker processes load images too.
+
+    A class with these two is a source; it may also have `bad`, a sequence of `BadImage` that are
+    listed and left out, and `notes`, lines for stderr.
+    """
+
+    @property
+    def records(self) -> Sequence[ImageRecord]:
+        """The images in order, always the same; equal hashes mean equal images."""
+
+    def load(self, index: int) -> NDArray[np.uint8]:
+        """The image of `records[index]`, (height, width, 3) uint8 RGB, of any size.
+
+        Called from several threads at once. Raises `UserError` when it is not the image that the
+        record says.
+        """
