@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from data.cache.names import cache_name, recipe_suffix
 from data.protocols import FEATURE_PROTOCOLS, FeatureRecipe, find_protocol
 from data.tools.command import setting
 from data.tools.errors import UserError
@@ -107,16 +108,8 @@ class ExtractConfig:
 
     def folder(self, backbone: str, weights: str) -> Path:
         """Where the cache of this backbone and these weights (labels) goes."""
-        parts = [backbone.replace(":", "-").replace("/", "-"), weights, self.padding]
-        if self.protocol != "paper":
-            parts.append(self.protocol)
-        if self.features.normalization != find_protocol(self.protocol).features.normalization:
-            parts.append(f"normalization-{self.features.normalization}")
-        if self.image_size != IMAGE_SIZE:
-            parts.append(f"image-size-{self.image_size}")
-        if self.crop_border:
-            parts.append(f"crop-border-{self.crop_border}")
-        return self.cache_dir / "-".join(parts)
+        suffix = recipe_suffix(self.protocol, self.features, self.image_size)
+        return self.cache_dir / cache_name(backbone, weights, self.padding, suffix)
 
 
 def _option(name: str) -> str:

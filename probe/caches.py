@@ -43,11 +43,14 @@ def find_caches(config: ProbeConfig) -> list[FeatureCache]:
     return _once_each(caches)
 
 
-def own_name(cache: FeatureCache) -> str:
-    """What the cache is called by what it was made from, wherever it lies."""
+def own_name(cache: FeatureCache, weights: str = "") -> str:
+    """What the cache is called by what it was made from, wherever it lies.
+
+    `weights`: another label for its weights.
+    """
     identity = cache.identity
     suffix = recipe_suffix(identity.protocol, identity.features, identity.image_size)
-    return cache_name(identity.backbone, identity.weights, identity.padding, suffix)
+    return cache_name(identity.backbone, weights or identity.weights, identity.padding, suffix)
 
 
 def content_digest(cache: FeatureCache) -> str:

@@ -30,6 +30,7 @@ class Run:
     cache: FeatureCache
     protocol: Protocol
     heads: tuple[HeadSpec, ...]
+    weights: str  # what the backbone's are called in the results
     reads_pixels: bool  # the paper's PosENet rows: only the level `input`, whatever the backbone
 
     @property
@@ -46,7 +47,7 @@ class Run:
         """The columns of `scores.csv` that describe the run."""
         return {
             "backbone": self.identity.backbone,
-            "weights": self.identity.weights,
+            "weights": self.weights,
             "backbone_padding": self.identity.padding,
             "protocol": self.protocol.name,
             "normalization": self.identity.features.normalization,
@@ -61,7 +62,7 @@ def plan_runs(config: ProbeConfig) -> list[Run]:
     """
     _check_options(config)
     caches = find_caches(config)
-    runs = [_backbone_run(config, cache) for cache in caches]
+    runs = [_backbone_run(config, cache, caches[:place]) for place, cache in enumerate(caches)]
     runs += _once_each([_pixels_run(config, cache) for cache in caches])
     runs = [run for run in runs if run.heads]
     if not runs:
@@ -69,13 +70,27 @@ def plan_runs(config: ProbeConfig) -> list[Run]:
     return runs
 
 
-def _backbone_run(config: ProbeConfig, cache: FeatureCache) -> Run:
+def _backbone_run(config: ProbeConfig, cache: FeatureCache, earlier: list[FeatureCache]) -> Run:
     heads = tuple(head for head in _heads(config, cache) if head.levels != INPUT_LEVELS)
     protocol, suffix = _protocol(config, cache)
-    name = own_name(cache)
-    if cache.folder.name != name and not _was_trained_from(config, name + suffix, cache):
-        name += f"-{content_digest(cache)[:6]}"  # its name may be another cache's
-    return Run(name + suffix, cache, protocol, heads, reads_pixels=False)
+    own = own_name(cache)
+    trained_from = _trained_from(config, own + suffix)
+    rivals = [other.identity for other in earlier if own_name(other) == own]
+    weights = _weights_label(cache.identity, [*rivals, *trained_from])
+    name = own_name(cache, weights)
+    if name == own != cache.folder.name and cache.identity.content not in (
+        identity.content for identity in trained_from
+    ):
+        name += f"-{content_digest(cache)[:6]}"  # the name may be another cache's
+    return Run(name + suffix, cache, protocol, heads, weights, reads_pixels=False)
+
+
+def _weights_label(identity: Identity, rivals: list[Identity]) -> str:
+    """What the weights are called: with their digest, where another file has the same name."""
+    label, digest = identity.weights, identity.weights_sha256
+    if label in ("imagenet", "random") or all(digest == other.weights_sha256 for other in rivals):
+        return label
+    return f"{label}-{digest[:6]}"
 
 
 def _pixels_run(config: ProbeConfig, cache: FeatureCache) -> Run:
@@ -83,7 +98,7 @@ def _pixels_run(config: ProbeConfig, cache: FeatureCache) -> Run:
     protocol, suffix = _protocol(config, cache)
     identity = cache.identity
     recipe = recipe_suffix(identity.protocol, identity.features, identity.image_size)
-    return Run(PIXELS + recipe + suffix, cache, protocol, heads, reads_pixels=True)
+    return Run(PIXELS + recipe + suffix, cache, protocol, heads, "-", reads_pixels=True)
 
 
 def _once_each(pixels: list[Run]) -> list[Run]:
@@ -103,10 +118,10 @@ def _images(cache: FeatureCache) -> tuple[Any, ...]:
     return (*cache.records, cache.identity.features)
 
 
-def _was_trained_from(config: ProbeConfig, run: str, cache: FeatureCache) -> bool:
-    """Whether the results hold this run, of a cache with the same content."""
+def _trained_from(config: ProbeConfig, run: str) -> list[Identity]:
+    """The cache that a run of this name was trained from, if the results hold one."""
     settings = results.read_settings(config.results_dir / run)
-    return settings is not None and settings.cache.content == cache.identity.content
+    return [settings.cache] if settings else []
 
 
 def _check_options(config: ProbeConfig) -> None:

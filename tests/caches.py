@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +38,8 @@ def make_cache(
     protocol: str = "paper",
     images_seed: int = 0,
     train: int = COUNTS["train"],
+    name: str | None = None,  # of the folder
+    **identity_changes: Any,
 ) -> FeatureCache:
     counts = {**COUNTS, "train": train}
     records = [
@@ -54,13 +57,15 @@ def make_cache(
         precision="fp32",
         sources={"train": "made up", "test": "made up"},
     )
+    identity = replace(identity, **identity_changes)
     arrays = {
         level: features(len(records), channels, seed)
         for seed, (level, channels) in enumerate(CHANNELS.items())
     }
     arrays["input"] = features(len(records), 3, 100)[:, [0, 0, 0]] * np.float16(0.1)
     suffix = "" if protocol == "paper" else f"-{protocol}"
-    return write_cache(parent / f"{backbone}-random-{padding}{suffix}", identity, records, arrays)
+    name = name or f"{backbone}-{identity.weights}-{padding}{suffix}"
+    return write_cache(parent / name, identity, records, arrays)
 
 
 def write_cache(
