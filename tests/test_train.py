@@ -69,6 +69,7 @@ def test_planted_position_is_read_out(folder: Path):
     assert (scores.xs("test", level="images") > 0.9).all()
 
 
+@pytest.mark.arithmetic
 def test_same_command_same_scores(folder: Path):
     first = train_probes(grid(folder)).read_bytes()
     second = train_probes(grid(folder, results_dir=folder / "again")).read_bytes()
@@ -98,6 +99,7 @@ def test_interrupted_pass_resumes_to_the_same_scores(folder: Path, monkeypatch, 
     assert len(counted) == 2  # the first epoch was not trained again
 
 
+@pytest.mark.arithmetic
 @pytest.mark.parametrize("protocol", ["paper", "tuned"])
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_streaming_gives_the_scores_of_preloading(
@@ -174,6 +176,7 @@ def test_saved_head_scores_what_the_table_says(folder: Path, protocol: str, run:
     assert scores["mae"].item() == pytest.approx(error, abs=1e-5)
 
 
+@pytest.mark.arithmetic
 def test_caches_in_parallel_give_the_same_scores(folder: Path):
     make_cache(folder / "features", padding="none")
     one = train_probes(grid(folder))

@@ -1,6 +1,7 @@
 """A sweep interrupted, widened, damaged or shared by two commands ends as if it never had been."""
 
 import json
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -66,24 +67,14 @@ def test_two_commands_leave_the_rows_of_one(folder: Path):
     one = train_probes(grid(folder, results_dir=folder / "one"))
     train_probes(grid(folder, pattern=("G",)))
     two = train_probes(grid(folder, pattern=("H",)))
+    long = re.compile(r"(\d\.?){7,}")  # more than six digits
     for name in ("scores.csv", f"{RUN}/scores.csv", f"{RUN}/image_scores.csv", f"{RUN}/losses.csv"):
-        first = pd.read_csv(one.parent / name, dtype=str, keep_default_na=False)
-        second = pd.read_csv(two.parent / name, dtype=str, keep_default_na=False)
-        # As many digits, in the same order. A product of more rows may round otherwise: the
-        # numbers agree as far as such rounding is carried on.
-        assert first.map(len).le(12).all(axis=None) or "image" in name
-        digits = second.map(lambda text: len(text.lstrip("-0.").replace(".", "").split("e")[0]))
-        numbers = [name for name in ("spc", "mae", "train_loss", "heldout_loss") if name in second]
-        assert digits[numbers].le(6).all(axis=None)
-        for column in first:
-            if column in numbers:
-                np.testing.assert_allclose(
-                    first[column].replace("", "nan").astype(float),
-                    second[column].replace("", "nan").astype(float),
-                    atol=2e-3,
-                )
-            elif column not in ("r2", "selectivity", "control_spc"):
-                assert first[column].tolist() == second[column].tolist()
+        for path in (one.parent / name, two.parent / name):
+            table = pd.read_csv(path, dtype=str, keep_default_na=False)
+            assert not any(long.match(text.lstrip("-0.")) for text in table.to_numpy().ravel())
+        # A product of more rows may round otherwise on some processor, not here: within 0.002.
+        first, second = pd.read_csv(one.parent / name), pd.read_csv(two.parent / name)
+        pd.testing.assert_frame_equal(first, second, atol=2e-3)
 
 
 @pytest.mark.arithmetic
@@ -116,7 +107,8 @@ def test_a_damaged_checkpoint_is_worth_no_more_than_none(
     path = folder / "results" / RUN / "checkpoint.pt"
     content = bytearray(path.read_bytes())
     if damage == "flipped":
-        content[content.find(b"taps") + 4000] ^= 8
+        for place in range(len(content) // 3, len(content) // 2):
+            content[place] ^= 8
     path.write_bytes(
         {"cut": content[:-900], "flipped": content, "foreign": b"no archive", "empty": b""}[damage]
     )
