@@ -45,7 +45,7 @@ def cell_label(column: str, value: Any) -> str:
     if column == "padding":
         return model_label("vgg16") + _PADDINGS.get(value, f", {value} padding")
     if column == "images":
-        return _IMAGE_SETS[value]
+        return _IMAGE_SETS.get(value, value)
     if column == "depth":
         return f"{value} layer" + ("s" if value > 1 else "")
     if column == "kernel_size":

@@ -11,8 +11,10 @@ LEVELS = (INPUT, *TAPPED_LEVELS)
 INPUT_LEVELS = (INPUT,)  # what a head on the pixels reads
 ALL_LEVELS = "all"  # in options: every level of the backbone together
 
-IMAGE_SETS = ("train", "test", "black", "white", "noise")  # in the order of their rows
-SCORED_SETS = IMAGE_SETS[1:]
+SYNTHETIC_SETS = ("black", "white", "noise")
+IMAGE_SETS = ("train", "test", *SYNTHETIC_SETS)  # in the order of their rows
+SCORED_SETS = IMAGE_SETS[1:]  # in every cache; it may have more, of names of the user's own
+IMAGE_SET_NAME = r"[A-Za-z][A-Za-z0-9_-]*"  # it goes into columns and file names
 
 PIXELS = "pixels"  # in the column `backbone`: no backbone, the paper's row "PosENet"
 CONTINUED = ("reflect", "replicate", "circular")  # paddings that go on with the map itself

@@ -12,7 +12,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from data.vocabulary import SCORED_SETS
 from probe.batches import FeatureBatches
 from probe.heads.spec import HeadSpec
 from probe.plan import Run
@@ -122,11 +121,10 @@ def best_rates(entries: list[Entry], heldout: Tensor) -> list[int]:
 
 def _score(trained: Trained, chosen: list[int], num_workers: int) -> dict[int, dict[str, _Scored]]:
     run, bank, batches = trained.run, trained.bank, trained.batches
-    rows = {images: run.cache.rows(images) for images in SCORED_SETS}
+    rows = {name: run.cache.rows(name) for name in run.cache.image_sets if name != "train"}
     outputs = {
         images: outputs_of(bank, batches, selected, run.recipe.batch_size)
         for images, selected in rows.items()
-        if len(selected)
     }
     tasks = [(index, images) for index in chosen for images in outputs]
     # Threads: NumPy sorts without holding the interpreter lock, and nothing is copied.

@@ -297,5 +297,5 @@ def test_the_seed_decides_samples_and_noise(samples: ImageSet) -> None:
 
 
 def test_images_need_no_torch() -> None:
-    code = "import data.images.folder, sys; sys.exit('torch' in sys.modules)"
+    code = "import data.images.study, sys; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -43,7 +43,9 @@ def predictions(results: Results, measured: pd.DataFrame) -> Figure:
     first seed; the natural image is the first of the test set.
     """
     rows = table_1_heads(measured).drop_duplicates(["run", "pattern", "images"])
-    sets = [images for images in SCORED_SETS if (rows["images"] == images).any()]
+    measured_sets = rows["images"].unique()
+    sets = [name for name in SCORED_SETS if name in measured_sets]
+    sets += [name for name in measured_sets if name not in SCORED_SETS]
     if not sets:
         with look():
             return nothing(_NO_TABLE_1_HEAD)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from data.tools.errors import UserError
+from data.vocabulary import IMAGE_SET_NAME, SCORED_SETS
 from probe.results import RUN
 
 MEAN_TOLERANCE = 2e-5  # scores are written with six digits
@@ -27,6 +29,17 @@ class Kind:
 
 def _number(text: str) -> float:
     return float(text) if text else np.nan
+
+
+def _is_scored_set(name: str) -> bool:
+    return name != "train" and re.fullmatch(IMAGE_SET_NAME, name) is not None
+
+
+SCORED_SET = Kind(
+    "one of " + ", ".join(SCORED_SETS) + ", or another name of a scored image set",
+    str,
+    _is_scored_set,
+)
 
 
 def among(*choices: str) -> Kind:

@@ -19,6 +19,7 @@ from analysis.read.columns import (
     LOSS,
     MAE,
     MEAN_TOLERANCE,
+    SCORED_SET,
     SPC,
     TEXT,
     among,
@@ -32,7 +33,7 @@ from analysis.read.columns import (
 from data.cache.identity import Identity
 from data.targets import PATTERNS
 from data.tools.errors import UserError
-from data.vocabulary import SCORED_SETS, STATUSES
+from data.vocabulary import STATUSES
 from probe.results import CURVE, IMAGE_SCORES, LOSSES, RUN, SCHEMA, SCORES
 
 
@@ -60,7 +61,7 @@ _SCORE_KINDS = {
     "kernel_size": whole(1),
     "depth": whole(1),
     "probe_padding": whole(0),
-    "images": among(*SCORED_SETS),
+    "images": SCORED_SET,
     "spc": SPC,
     "mae": MAE,
     "protocol": TEXT,
@@ -86,7 +87,7 @@ _OPTIONAL_KINDS = {
 }
 _IMAGE_SCORE_KINDS = {
     "head": TEXT,
-    "images": among(*SCORED_SETS),
+    "images": SCORED_SET,
     "image": TEXT,
     "spc": SPC,
     "mae": MAE,

@@ -73,8 +73,13 @@ class FeatureCache:
         """Bytes of all shards."""
         return int(self._index.sizes.sum())
 
+    @property
+    def image_sets(self) -> tuple[str, ...]:
+        """The image sets in the order of their rows: "train", those scored, black, white, noise."""
+        return tuple(dict.fromkeys(record.images for record in self.records))
+
     def rows(self, images: str) -> NDArray[np.int64]:
-        """The rows of one image set ("train", "test", "black", "white", "noise"), ascending."""
+        """The rows of one image set, ascending."""
         found = [row for row, record in enumerate(self.records) if record.images == images]
         return np.array(found, dtype=np.int64)
 

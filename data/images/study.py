@@ -22,9 +22,7 @@ from data.images.generated import SAMPLES, SYNTHETIC, generate_images
 from data.images.source import BadImage, ImageRecord, ImageSource
 from data.tools.errors import UserError
 from data.tools.printable import printable
-from data.vocabulary import IMAGE_SIZE
-
-_SET_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")  # it goes into file names and columns
+from data.vocabulary import IMAGE_SET_NAME, IMAGE_SIZE
 
 
 @dataclass(frozen=True)
@@ -235,7 +233,7 @@ def _by_set(source: ImageSource) -> dict[str, ImageSource]:
 def _check_set_name(name: str) -> None:
     if name in SYNTHETIC:
         raise UserError(f"image set {name!r} is made here and cannot be given: give another name")
-    if not _SET_NAME.fullmatch(name):
+    if not re.fullmatch(IMAGE_SET_NAME, name):
         raise UserError(
             f"image set {printable(name)!r} is no name: give letters, digits, - and _, a letter "
             "first"

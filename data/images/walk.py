@@ -48,8 +48,18 @@ def find_files(folder: Path, num_workers: int) -> Found:
 
     Hidden files and those of storage systems are left out. Links are followed, but no folder is
     searched twice, so links in a circle come to an end. A folder that cannot be opened is listed
-    like a file. Raises `UserError` when `folder` is none.
+    like a file. Raises `UserError` when `folder` is none, or the disk fails for good.
     """
+    try:
+        return _find_files(folder, num_workers)
+    except OSError as error:
+        raise UserError(
+            f"{error.filename or folder} cannot be read ({error.strerror or error}), in several "
+            "attempts: mend the disk, then run the same command again"
+        ) from error
+
+
+def _find_files(folder: Path, num_workers: int) -> Found:
     if not folder.is_dir():
         reason = "is not a folder" if folder.exists() else "does not exist"
         raise UserError(f"image folder {str(folder)!r} {reason}: give a folder of images")
