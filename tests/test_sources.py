@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import pickle
+import textwrap
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -272,3 +273,13 @@ def test_named_test_sets_are_scored(tmp_path: Path) -> None:
         "white": 1,
         "noise": 8,
     }
+
+
+def test_the_source_that_contributing_shows() -> None:
+    text = (Path(__file__).parents[1] / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    block = next(part for part in text.split("```") if "class Squares" in part)
+    names: dict[str, Any] = {"ImageSource": ImageSource, "ImageRecord": ImageRecord, "np": np}
+    exec(textwrap.dedent(block.removeprefix("python\n")), names)
+    found = study(names["Squares"]())
+    assert [record.images for record in found.records[:10]] == [*["train"] * 8, "test", "black"]
+    assert found.load(8).mean() > found.load(0).mean() > 0

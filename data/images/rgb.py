@@ -39,7 +39,7 @@ def to_rgb(image: Image.Image, *, bits: int | None = None) -> Image.Image:
         )
     if image.mode in ("RGBa", "La"):  # colours multiplied by their opacity
         image = image.convert("RGBA" if image.mode == "RGBa" else "LA")
-    rgb = image.convert("RGB")
+    rgb = image if image.mode == "RGB" else image.convert("RGB")  # which would copy
     if bits == 16:
         _check_range(int(np.max(rgb.getextrema())) << 8 | 0xFF)
     return rgb
