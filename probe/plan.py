@@ -141,9 +141,14 @@ def _check_options(config: ProbeConfig) -> None:
         ("--epochs", config.epochs),
         ("--batch-size", config.batch_size),
         ("--threads", config.threads),
+        ("--jobs", config.jobs),
     ):
         if number is not None and number < 1:
             raise UserError(f"{option} {number} is not positive: use 1 or more")
+    if config.num_workers < 0:
+        raise UserError(f"--num-workers {config.num_workers} is negative: use 0 for every core")
+    if config.scheduler is not None and config.backend != "dask":
+        raise UserError(f"--scheduler {config.scheduler} is of a cluster: add --backend dask")
     if config.solver == "exact":
         _check_exact(config)
     elif config.learning_curve:
