@@ -19,7 +19,6 @@ IMAGE_SET_NAME = r"[A-Za-z][A-Za-z0-9_-]*"  # it goes into columns and file name
 PIXELS = "pixels"  # in the column `backbone`: no backbone, the paper's row "PosENet"
 CONTINUED = ("reflect", "replicate", "circular")  # paddings that go on with the map itself
 PADDINGS = ("zeros", "none", *CONTINUED, "full", "partial")  # of a backbone's operations
-NORMALIZATIONS = ("imagenet", "none")  # "none": [0, 1]
 COMPRESSIONS = ("none", "bitshuffle-lz4")  # of a cache
 
 CONVERGED, FALLING, DIVERGED, CONSTANT = "converged", "falling", "diverged", "constant"

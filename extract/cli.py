@@ -29,6 +29,12 @@ def _list_backbones(_: bool) -> None:
     print(backbone_listing())
 
 
+def _list_weights(_: bool) -> None:
+    from extract.backbones.packaged import weights_listing
+
+    print(weights_listing())
+
+
 def _show_info(folder: Path) -> None:
     from data.cache.reader import FeatureCache
 
@@ -82,6 +88,7 @@ main = stage_command(
 _FOLDER = {"type": click.Path(path_type=Path), "metavar": "CACHE"}
 main.params += [
     _instead("--list-backbones", _list_backbones, "List the backbones and exit.", is_flag=True),
+    _instead("--list-weights", _list_weights, "List the weights and exit.", is_flag=True),
     _instead("--info", _show_info, "Say what a cache was made from, and exit.", **_FOLDER),
     _instead("--verify", _verify, "Prove a cache whole or name what is damaged.", **_FOLDER),
 ]

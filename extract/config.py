@@ -10,8 +10,10 @@ from data.protocols import FEATURE_PROTOCOLS, FeatureRecipe, find_protocol
 from data.tools.command import setting
 from data.tools.errors import UserError
 from data.tools.parallel import BACKENDS
-from data.vocabulary import COMPRESSIONS, IMAGE_SIZE, NORMALIZATIONS, PADDINGS
+from data.vocabulary import COMPRESSIONS, IMAGE_SIZE, PADDINGS
+from extract.backbones.normalization import parse_normalization
 
+MATCHES = ("names", "order")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 
 
@@ -20,7 +22,23 @@ class ExtractConfig:
     """Settings of `extract_features`; each field is an option of `extract-features`."""
 
     backbone: str = setting("The frozen network; --list-backbones lists them.")
-    weights: str = setting("imagenet, random, or a checkpoint file.", "imagenet")
+    weights: str = setting(
+        "imagenet, random, trained weights of a package (--list-weights), or a checkpoint file.",
+        "imagenet",
+    )
+    weights_key: str | None = setting(
+        "Which part of the checkpoint file, where several fit (teacher, state_dict.encoder_q).",
+        None,
+    )
+    match: str = setting(
+        "How the file's tensors find their places: by name, or on demand by their order.",
+        "names",
+        choices=MATCHES,
+    )
+    weights_name: str | None = setting(
+        "What to call the weights of a file, in tables and folders, instead of the file's stem.",
+        None,
+    )
     padding: str = setting(
         "What the backbone's convolutions see beyond the border.", "zeros", choices=PADDINGS
     )
@@ -33,9 +51,9 @@ class ExtractConfig:
         "Recipe: normalisation, taps and alignment.", "paper", choices=FEATURE_PROTOCOLS
     )
     normalization: str | None = setting(
-        "Normalisation of the images, instead of the protocol's.",
+        "Normalisation of the images, instead of the protocol's: none, imagenet, half, caffe, "
+        "caffe:B,G,R or MEAN/STD.",
         None,
-        choices=NORMALIZATIONS,
     )
     taps: str | None = setting(
         "Comma-separated names of the modules to tap as f1, f2, ..., instead of the protocol's.",
@@ -82,6 +100,8 @@ class ExtractConfig:
         for name in ("seed", "crop_border"):
             if getattr(self, name) < 0:
                 raise UserError(f"{_option(name)} {getattr(self, name)}: must not be negative")
+        if self.normalization is not None:
+            parse_normalization(self.normalization)  # refuses what it does not know
         if not 0 <= self.shard_index < self.num_shards:
             raise UserError(
                 f"--shard-index {self.shard_index}: must be 0 to {self.num_shards - 1} "

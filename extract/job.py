@@ -20,6 +20,7 @@ from data.tools.errors import UserError
 from data.tools.locks import CacheLocks
 from data.vocabulary import GRID
 from extract.backbones.backbone import Backbone, load_backbone
+from extract.backbones.weights import WeightsRequest
 from extract.calibration import read_calibration, write_calibration
 from extract.compute import LevelComputer
 from extract.config import ExtractConfig
@@ -78,7 +79,7 @@ class Job:
             self.folder,
             self.backbone,
             self.images,
-            normalization=self.config.features.normalization,
+            normalization=self.backbone.normalization(self.config.features.normalization),
             num_workers=resolve_workers(self.config),
         )
 
@@ -112,7 +113,12 @@ def load_configured(config: ExtractConfig) -> Backbone:
     """The backbone that the configuration names."""
     return load_backbone(
         config.backbone,
-        weights=config.weights,
+        weights=WeightsRequest(
+            config.weights,
+            key=config.weights_key,
+            by_order=config.match == "order",
+            label=config.weights_name,
+        ),
         padding=config.padding,
         taps=config.tap_names,
         seed=config.seed,

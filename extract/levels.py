@@ -82,8 +82,9 @@ class LevelExtractor:
         backbone runs as far as its last tap, and no unaligned map outlives its own hook.
         """
         backbone, features = self.backbone, self.features
-        normalized = normalize(images, features.normalization)
-        shown = normalized if features.input_normalized else images
+        normalized = normalize(images, backbone.normalization(features.normalization))
+        # The level `input` is the same beside every backbone, whatever that one's weights want.
+        shown = normalize(images, features.normalization) if features.input_normalized else images
         level_of = {node: level for level, node in backbone.taps.items()}
         levels = {INPUT: self._aligned(INPUT, shown * features.input_scale)}
 

@@ -22,6 +22,7 @@ from extract.config import ExtractConfig
 from extract.folder import check_space, complete, delete_cache, settle
 from extract.identity import describe_extraction
 from extract.job import Job, count_cores, load_configured, run_task
+from extract.labels import free_label
 from extract.levels import LevelExtractor
 from extract.pipeline import ShardReport
 from extract.precision import resolve_precision
@@ -75,6 +76,7 @@ def _prepare(
     precision = resolve_precision(config.precision, device)
     compression_filters(config.compression)  # refuses while nothing is done yet
     backbone = backbone or load_configured(config)
+    backbone.weights = free_label(config, backbone)
     found = open_images(
         images or {"train": config.train, "test": config.test},
         limit=config.limit,

@@ -17,7 +17,8 @@ from task_folders import half_mask, write_pairs
 
 from data.tools.errors import UserError
 from extract.backbones.backbone import load_backbone
-from extract.backbones.checkpoints import file_label
+from extract.backbones.checkpoints.label import file_label
+from extract.backbones.checkpoints.provenance import clean_provenance
 from extract.tasks import train as train_module
 from extract.tasks.cli import main
 from extract.tasks.config import TaskConfig
@@ -110,9 +111,29 @@ def test_the_extraction_reads_the_checkpoint_as_it_is(trained):
 
 def test_labels_tell_tasks_and_seeds_apart():
     path = Path("folder/mine.pt")
-    assert file_label(path, {"task": "saliency", "seed": 0}) == "saliency"
-    assert file_label(path, {"task": "segmentation", "seed": 2}) == "segmentation-seed2"
-    assert file_label(path, {"task": "../../elsewhere", "seed": 0}) == "mine"
+    for found, label in (
+        ({"task": "saliency", "seed": 0}, "saliency"),
+        ({"task": "segmentation", "seed": 2}, "segmentation-seed2"),
+        ({"task": "../../elsewhere", "seed": 0}, "mine"),
+        ({"task": "saliency", "seed": "/../../x"}, "mine"),
+        ({"task": "saliency", "seed": True}, "mine"),
+        ({"task": ["saliency"], "seed": 1}, "mine"),
+        ({"task": "saliency"}, "mine"),
+        (["saliency"], "mine"),
+    ):
+        assert file_label(path, clean_provenance(found)) == label
+
+
+def test_provenance_survives_json_whatever_it_was():
+    forged = {"task": "saliency", "seed": 1, 3: (1, float("nan")), "tensor": torch.ones(2)}
+    clean = clean_provenance(forged)
+    assert clean == {"task": "saliency", "seed": 1, "3": [1, None], "tensor": "Tensor"}
+    assert json.loads(json.dumps(clean, allow_nan=False)) == clean
+    assert clean_provenance({**forged, "notes": "x" * 10**6}).keys() == {"task", "seed", "left_out"}
+    deep = []
+    for _ in range(100_000):
+        deep = [deep]
+    assert clean_provenance({**forged, "notes": deep})["left_out"] == "nested too deeply"
 
 
 def test_provenance_says_what_it_was_trained_on(trained):

@@ -13,7 +13,8 @@ from torchvision import models
 
 from data.tools.errors import UserError
 from extract.backbones.backbone import Backbone, load_backbone
-from extract.backbones.checkpoints import file_label, imagenet_weights, state_sha256
+from extract.backbones.checkpoints.label import file_label, state_sha256
+from extract.backbones.imagenet import imagenet_weights
 
 State = dict[str, Tensor]
 
@@ -118,8 +119,8 @@ class Bomb:
         (pickle.dumps({"state_dict": Bomb()}), "not a checkpoint"),
         ([torch.ones(1)], "holds a list that is no state dict"),
         (torch.ones(1), "holds a Tensor that is no state dict"),
-        ({}, "holds a dict that is no state dict"),
-        ({"epoch": 3}, "holds a dict that is no state dict"),
+        ({}, "hold no state dict of resnet18, only mappings without tensors"),
+        ({"epoch": 3}, "hold no state dict of resnet18, only mappings without tensors"),
     ],
 )
 def test_what_is_no_checkpoint_is_refused(
@@ -131,7 +132,7 @@ def test_what_is_no_checkpoint_is_refused(
         path.write_bytes(content)
     else:
         torch.save(content, path)
-    with pytest.raises(UserError, match=rf"weights '.*w.pth': {message}"):
+    with pytest.raises(UserError, match=rf"weights '.*w.pth':? {message}"):
         load("resnet18", path)
     assert not (tmp_path / "exploded").exists()
 
@@ -151,7 +152,18 @@ def test_missing_file_is_refused() -> None:
 
 @pytest.mark.parametrize(
     ("name", "label"),
-    [("mine.pth", "mine"), ("imagenet.pth", "imagenet.pth"), ("random.pt", "random.pt")],
+    [
+        ("mine.pth", "mine"),
+        ("imagenet.pth", "imagenet.pth"),
+        ("random.pt", "random.pt"),
+        ("hed.h5", "hed.h5"),
+        ("-.pth", "pth"),
+        ("--.pth", "pth"),
+        ("=1+1.pth", "1+1"),
+        ("a\x1b[31m\r\nb.pth", r"a\x1b[31m\r\nb".replace("\\", "_")),
+        ("\udce9t\u00e9.pth", "_xe9t\u00e9"),
+        ("...", "weights"),
+    ],
 )
 def test_label_of_a_file_is_never_mistaken(name: str, label: str) -> None:
     assert file_label(Path("folder") / name, {}) == label
@@ -179,24 +191,49 @@ def test_imagenet_weights_never_fall_back() -> None:
         load("vgg16", "imagenet")
 
 
-def test_imagenet_weights_come_from_the_cache(hub: Path, resnet18_state: State) -> None:
-    torch.save(resnet18_state, hub / "resnet18-f37072fd.pth")  # IMAGENET1K_V1, not V2
+@pytest.fixture
+def publish(hub: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Any, State], str]:
+    """Put a state dict where torchvision's `version` would be, under the name it then has."""
+
+    def put(version: Any, state: State) -> str:
+        path = hub / "new.pth"
+        torch.save(state, path)
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        folder, _, name = version.url.rpartition("/")
+        url = f"{folder}/{name.rpartition('-')[0]}-{digest[:8]}.pth"
+        path.rename(hub / Path(url).name)
+        monkeypatch.setattr(version.value, "url", url)
+        return url
+
+    return put
+
+
+def test_imagenet_weights_come_from_the_cache(
+    publish: Callable[..., str], resnet18_state: State
+) -> None:
+    url = publish(models.ResNet18_Weights.IMAGENET1K_V1, resnet18_state)  # not V2
     backbone = load("resnet18", "imagenet")
     assert_loaded(backbone, resnet18_state)
     assert backbone.weights == "imagenet"
-    assert backbone.weights_source == "https://download.pytorch.org/models/resnet18-f37072fd.pth"
+    assert backbone.weights_source == url
 
 
-def test_damaged_imagenet_file_is_named(hub: Path) -> None:
-    (hub / "resnet18-f37072fd.pth").write_bytes(b"half a download")
-    with pytest.raises(UserError, match=r"resnet18-f37072fd.pth is not usable in .*checkpoints"):
+def test_another_file_under_the_name_of_imagenet_is_refused(
+    hub: Path, resnet18_state: State
+) -> None:
+    torch.save(resnet18_state, hub / "resnet18-f37072fd.pth")
+    with pytest.raises(
+        UserError, match=r"resnet18-f37072fd.pth is not what its name says.*delete it.*FILE"
+    ):
         load("resnet18", "imagenet")
 
 
-def test_auxiliary_classifiers_and_old_key_names_are_understood(hub: Path) -> None:
+def test_auxiliary_classifiers_and_old_key_names_are_understood(
+    publish: Callable[..., str],
+) -> None:
     torch.manual_seed(1)
     googlenet = models.googlenet(weights=None, init_weights=False, aux_logits=True).state_dict()
-    torch.save(googlenet, hub / "googlenet-1378be20.pth")
+    publish(models.GoogLeNet_Weights.IMAGENET1K_V1, googlenet)
     weight = load("googlenet", "imagenet").module.conv1.conv.weight
     assert torch.equal(weight, googlenet["conv1.conv.weight"])
 
@@ -208,7 +245,7 @@ def test_auxiliary_classifiers_and_old_key_names_are_understood(hub: Path) -> No
                 key = key.replace(part, f"{part[:-1]}.{part[-1]}")
         old[key] = value
     assert "features.denseblock1.denselayer1.norm.1.weight" in old
-    torch.save(old, hub / "densenet121-a639ec97.pth")
+    publish(models.DenseNet121_Weights.IMAGENET1K_V1, old)
     module = load("densenet121", "imagenet").module
     key = "features.denseblock4.denselayer16.conv2.weight"
     assert torch.equal(module.state_dict()[key], new[key])

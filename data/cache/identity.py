@@ -25,6 +25,7 @@ MAKING = ("device", "versions")
 # Of one backbone alone: caches that differ in nothing else are of one study.
 _OF_THE_BACKBONE = (
     *("backbone", "weights", "weights_sha256", "weights_source", "weights_provenance"),
+    *("weights_match", "normalization"),
     *("padding", "padding_changes", "calibration"),
     *("taps", "levels", "layers_run", "layers_in_all"),
 )
@@ -62,10 +63,12 @@ class Identity:
     weights_sha256: str = ""  # of the state dict without classifiers, before calibration
     weights_source: str = ""  # URL, "seed 0" or file name
     weights_provenance: Mapping[str, Any] = field(default_factory=dict)
+    weights_match: Mapping[str, Any] = field(default_factory=dict)  # how a file was fitted
     padding: str = "-"
     padding_changes: Any = field(default_factory=dict)  # module -> what was changed in it
     protocol: str = "paper"
     features: FeatureRecipe = PROTOCOLS["paper"].features
+    normalization: str = ""  # what the backbone saw: the recipe's, or its own for "imagenet"
     taps: tuple[str, ...] = ()  # nodes, f1 first
     levels: Mapping[str, int] = field(default_factory=dict)  # level -> channels, ordered
     layers_run: Mapping[str, int] = field(default_factory=dict)  # level -> layers with weights

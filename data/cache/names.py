@@ -17,7 +17,8 @@ def recipe_suffix(protocol: str, features: FeatureRecipe, image_size: int) -> st
     if protocol != "paper":
         parts.append(protocol)
     if features.normalization != find_protocol(protocol).features.normalization:
-        parts.append(f"normalization-{features.normalization}")
+        written = features.normalization.replace("/", "-over-").replace(":", "-")
+        parts.append(f"normalization-{written}")
     if image_size != IMAGE_SIZE:
         parts.append(f"image-size-{image_size}")
     if features.crop_border:

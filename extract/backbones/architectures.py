@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from torchvision import models
 
 from data.tools.errors import UserError
-from extract.backbones.checkpoints import drop_heads, imagenet_weights
+from extract.backbones.checkpoints.match import drop_heads
+from extract.backbones.imagenet import imagenet_weights
 from extract.backbones.table import TIMM_PREFIX, find_row
 from extract.backbones.taps import MAX_TAPS
 
@@ -27,6 +28,7 @@ class Architecture:
     taps: dict[str, tuple[str, ...]]  # recipe -> node names, f1 first
     channels_last: bool  # its maps are (B, h, w, C)
     pretrained: Callable[[], tuple[dict[str, Tensor], str]]  # state dict, and where it is from
+    normalization: str | None = None  # what its weights want instead of ImageNet's; None: that
 
 
 def build(name: str, *, seed: int, image_size: int) -> Architecture:
@@ -112,6 +114,16 @@ def _from_timm(name: str, seed: int, image_size: int) -> Architecture:
         taps=dict.fromkeys(TAP_RECIPES, _spread(module.feature_info)),
         channels_last=getattr(module, "output_fmt", None) == "NHWC",
         pretrained=pretrained,
+        normalization=_configured(published),
+    )
+
+
+def _configured(published: Any) -> str | None:
+    """The mean and deviation of timm's own configuration of a model, as `MEAN/STD`."""
+    if published is None:
+        return None
+    return "/".join(
+        ",".join(f"{v:.6g}" for v in colour) for colour in (published.mean, published.std)
     )
 
 

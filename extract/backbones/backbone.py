@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,17 +15,13 @@ from data.tools.errors import UserError
 from data.vocabulary import IMAGE_SIZE
 from extract.backbones.architectures import build
 from extract.backbones.border import Window
-from extract.backbones.checkpoints import (
-    file_label,
-    load_weights,
-    read_checkpoint,
-    state_sha256,
-)
+from extract.backbones.checkpoints.label import state_sha256
 from extract.backbones.depths import Depths
 from extract.backbones.normalization import normalize
 from extract.backbones.padding import set_padding
 from extract.backbones.table import BACKBONES
 from extract.backbones.taps import check_taps, run_taps
+from extract.backbones.weights import WeightsRequest, set_weights
 
 
 @dataclass
@@ -45,7 +40,13 @@ class Backbone:
     windows: tuple[Window, ...] = ()  # what meets the border, as built, up to the last tap
     has_untrained_batch_norm: bool = False  # its running statistics must be calibrated
     weights_provenance: dict[str, Any] = field(default_factory=dict)  # of train-backbone's files
+    weights_match: dict[str, Any] = field(default_factory=dict)  # how a file was fitted; JSON-able
+    own_normalization: str | None = None  # what its weights want where a recipe says "imagenet"
     channels_last: bool = False  # where a tap's shape leaves it open: (B, h, w, C)
+
+    def normalization(self, asked: str) -> str:
+        """What it sees under a recipe that asks for this: for ImageNet's numbers, its own."""
+        return (self.own_normalization or asked) if asked == "imagenet" else asked
 
 
 def backbone_names() -> list[str]:
@@ -56,7 +57,7 @@ def backbone_names() -> list[str]:
 def load_backbone(
     name: str,
     *,
-    weights: str,
+    weights: str | WeightsRequest,
     padding: str,
     taps: str | tuple[str, ...],
     seed: int,
@@ -66,7 +67,8 @@ def load_backbone(
 
     Args:
         name: a name of the table, or timm:NAME.
-        weights: "imagenet", "random" or the path of a checkpoint file.
+        weights: "imagenet", "random", a name of `packaged.PACKAGED` or the path of a checkpoint
+            file; a `WeightsRequest` says how to read it.
         padding: what its convolutions see beyond the border, see `set_padding`.
         taps: "paper", "released" or "reproduction" for the table's taps, or the names of one to
             five nodes, which become f1, f2, ... in the order given.
@@ -79,28 +81,20 @@ def load_backbone(
     if isinstance(taps, str) and taps not in architecture.taps:
         raise UserError(f"unknown taps {taps!r}: use {', '.join(architecture.taps)} or node names")
     nodes = architecture.taps[taps] if isinstance(taps, str) else taps
-    label, source = weights, f"seed {seed}"
-    provenance: dict[str, Any] = {}
-    if weights == "imagenet":
-        state, source = architecture.pretrained()
-        load_weights(architecture.module, state, name=name, source=source)
-    elif weights != "random":
-        path = Path(weights)
-        checkpoint = read_checkpoint(path)
-        provenance = checkpoint.provenance
-        label, source = file_label(path, provenance), path.name
-        load_weights(architecture.module, checkpoint.state, name=name, source=weights)
+    request = WeightsRequest(weights) if isinstance(weights, str) else weights
+    found = set_weights(architecture, name, request, seed=seed)
     backbone = _freeze(
         architecture.module,
         name=name,
         nodes=nodes,
-        weights=label,
-        weights_source=source,
+        weights=found.label,
+        weights_source=found.source,
         padding=padding,
         image_size=image_size,
         channels_last=architecture.channels_last,
     )
-    backbone.weights_provenance = provenance
+    backbone.weights_provenance, backbone.weights_match = found.provenance, found.match
+    backbone.own_normalization = found.normalization
     return backbone
 
 

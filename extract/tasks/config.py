@@ -7,7 +7,8 @@ from pathlib import Path
 
 from data.tools.command import setting
 from data.tools.errors import UserError
-from data.vocabulary import NORMALIZATIONS, PADDINGS, TASKS
+from data.vocabulary import PADDINGS, TASKS
+from extract.backbones.normalization import parse_normalization
 
 LAST = "-last"  # ends the stem of the last epoch's checkpoint
 HELD_OUT = 10  # every tenth training image is kept to choose the best epoch by
@@ -52,10 +53,9 @@ class TaskConfig:
     batch_size: int = setting("Images per step.", 8)
     learning_rate: float = setting("Largest rate of Adam, after warm-up.", 1e-4)
     normalization: str = setting(
-        "What the backbone sees: [0, 1] (none), as extract-features does by default, or ImageNet's "
-        "mean and deviation.",
+        "What the backbone sees: [0, 1] (none), as extract-features does by default, imagenet, "
+        "half, caffe, caffe:B,G,R or MEAN/STD.",
         "none",
-        choices=NORMALIZATIONS,
     )
     device: str = setting("auto, cpu or cuda[:N].", "auto")
     precision: str = setting(
@@ -69,6 +69,7 @@ class TaskConfig:
 
     def __post_init__(self) -> None:
         _check_name(self.out)
+        parse_normalization(self.normalization)  # refuses what it does not know
         for name in ("epochs", "batch_size", "image_size", "classes"):
             value = getattr(self, name)
             if value is not None and value < 1:
