@@ -207,8 +207,9 @@ def write_all_scores(results_dir: Path) -> Path:
         tables = [table for folder in folders if (table := _scores_of(folder)) is not None]
         if not tables:
             raise UserError(f"no head was trained, so {target} has nothing to hold")
+        # Older runs lack the newer columns.
         columns = [*SCORE_COLUMNS, *(name for name in METRICS if name not in SCORE_COLUMNS)]
-        table = pd.concat(tables).reindex(columns=columns).fillna("")  # older runs lack the newer
+        table = pd.concat(tables).fillna("").reindex(columns=columns, fill_value="")
         write_bytes(target, csv_bytes(table))
     return target
 
