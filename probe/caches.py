@@ -10,8 +10,10 @@ from data.cache.identity import canonical_json
 from data.cache.members import MANIFEST
 from data.cache.names import cache_name, recipe_suffix
 from data.cache.reader import FeatureCache
+from data.images.source import shared_images
 from data.protocols import find_protocol
 from data.tools.errors import UserError
+from data.tools.printable import printable
 from probe.config import ProbeConfig
 
 
@@ -40,7 +42,10 @@ def find_caches(config: ProbeConfig) -> list[FeatureCache]:
                 f"no cache in {config.cache_dir} fits --protocol {config.protocol}: run "
                 f"extract-features --protocol {taps} first"
             )
-    return _once_each(caches)
+    caches = _once_each(caches)
+    for note in dict.fromkeys(line for c in caches for line in shared_images(c.records)):
+        print(f"note: {printable(note)}", file=sys.stderr)
+    return caches
 
 
 def own_name(cache: FeatureCache, weights: str = "") -> str:

@@ -244,16 +244,20 @@ def test_images_in_memory_give_the_features_of_the_same_files(tmp_path: Path) ->
         assert first.read(level, rows).tobytes() == second.read(level, rows).tobytes()
 
 
-def test_named_test_sets_are_scored(tmp_path: Path) -> None:
+def test_named_test_sets_are_scored(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pictures = torch.stack([HOLDS["tensor"](picture(seed)) for seed in range(12)])
     images = {
         "train": TensorDataset(pictures[:8]),
         "test": pictures[8:10],
-        "sketches": pictures[10:].numpy().transpose(0, 2, 3, 1),
+        "sketches": pictures[[0, 11]].numpy().transpose(0, 2, 3, 1),
     }
     config = small_config(tmp_path, tmp_path / "features", train=None, test=None)
     cache = FeatureCache(extract_features(config, images=images))
     assert cache.image_sets == ("train", "test", "sketches", "black", "white", "noise")
+    note = (
+        "note: 1 images are in both train and sketches (the first is image-00000 and image-00000)"
+    )
+    assert capsys.readouterr().err.count(note) == 1
     scores = pd.read_csv(
         train_probes(
             ProbeConfig(
@@ -266,6 +270,7 @@ def test_named_test_sets_are_scored(tmp_path: Path) -> None:
             )
         )
     )
+    assert capsys.readouterr().err.count(note) == 1
     assert dict(zip(scores["images"], scores["n_images"], strict=True)) == {
         "test": 2,
         "sketches": 2,

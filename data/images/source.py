@@ -9,6 +9,8 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from data.vocabulary import SYNTHETIC_SETS
+
 
 @dataclass(frozen=True)
 class ImageRecord:
@@ -26,6 +28,21 @@ class BadImage:
     name: str
     images: str
     reason: str
+
+
+def shared_images(records: Sequence[ImageRecord]) -> list[str]:
+    """A line for every other set that holds images of the training set, by their hashes."""
+    trained = {record.sha256: record.name for record in records if record.images == "train"}
+    shared: dict[str, list[ImageRecord]] = {}
+    for record in records:
+        if record.sha256 in trained and record.images not in ("train", *SYNTHETIC_SETS):
+            shared.setdefault(record.images, []).append(record)
+    return [
+        f"{len(both)} images are in both train and {images} (the first is "
+        f"{trained[both[0].sha256]} and {both[0].name}): heads are scored on images they were "
+        "trained on"
+        for images, both in shared.items()
+    ]
 
 
 @runtime_checkable

@@ -19,7 +19,7 @@ from data.images.arrays import hash_arrays
 from data.images.decoding import fit
 from data.images.folder import scan_files, scan_folder
 from data.images.generated import SAMPLES, SYNTHETIC, generate_images
-from data.images.source import BadImage, ImageRecord, ImageSource
+from data.images.source import BadImage, ImageRecord, ImageSource, shared_images
 from data.tools.errors import UserError
 from data.tools.printable import printable
 from data.vocabulary import IMAGE_SET_NAME, IMAGE_SIZE
@@ -84,7 +84,7 @@ class ImageSet:
     def notes(self) -> list[str]:
         """What a user should know of these images: one line each."""
         lines = [note for source in self.sources.values() for note in getattr(source, "notes", ())]
-        return [*lines, *self._embedded_notes(), *self._shared_notes()]
+        return [*lines, *self._embedded_notes(), *shared_images(self.records)]
 
     def _embedded_notes(self) -> list[str]:
         embedded = [images for images, place in self.places.items() if place == "samples"]
@@ -95,19 +95,6 @@ class ImageSet:
             f"no --{images} was given"
             for images in embedded
         ]
-
-    def _shared_notes(self) -> list[str]:
-        trained = {record.sha256: record.name for record in self.sources["train"].records}
-        lines = []
-        for images in self.places:
-            shared = [r for r in self.sources[images].records if r.sha256 in trained]
-            if images != "train" and shared:
-                lines.append(
-                    f"{len(shared)} images are in both train and {images} (the first is "
-                    f"{trained[shared[0].sha256]} and {shared[0].name}): heads are scored on "
-                    "images they were trained on"
-                )
-        return lines
 
 
 def open_images(
