@@ -15,7 +15,7 @@ from data.vocabulary import PIXELS
 
 def has_single_levels(results: Results) -> bool:
     """Whether any readout reads a single level whose depth was recorded."""
-    known = [run for run, settings in results.runs.items() if settings["cache"].layers_run]
+    known = [run for run, settings in results.runs.items() if settings.cache.layers_run]
     rows = results.scores[results.scores["run"].isin(known)]
     return bool(rows["levels"].str.fullmatch(r"f\d").any())
 

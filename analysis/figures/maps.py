@@ -155,7 +155,7 @@ def _predicted(
     if maps is None or images not in maps.predictions:
         return None
     shown = maps.predictions[images][0]
-    signed = results.runs[run].get("protocol", {}).get("signed_stripes")
+    signed = results.runs[run].recipe.signed_stripes
     return (shown + 1.0) / 2.0 if signed and pattern in _STRIPES else shown
 
 

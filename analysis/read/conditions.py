@@ -68,9 +68,8 @@ def _describe(run: str, results: Results) -> dict[str, Any]:
     """What decides the scores of a run, apart from backbone and padding: JSON-able."""
     settings = results.runs[run]
     first = results.scores[results.scores["run"] == run].iloc[0]
-    identity: Identity = settings["cache"]
-    described = {**identity.condition, "weights": first["weights"]}
-    described["training"] = settings.get("protocol")
+    described = {**settings.cache.condition, "weights": first["weights"]}
+    described["training"] = settings.content()["protocol"]
     return described
 
 
@@ -110,15 +109,13 @@ def _heading(runs: list[str], results: Results) -> str:
     firsts = results.scores[results.scores["run"].isin(runs)].drop_duplicates("run")
     score = firsts.iloc[0]
     models = " and ".join(dict.fromkeys(model_label(name) for name in firsts["backbone"]))
-    training = settings.get("protocol", {})
-    how = f"{score['epochs']} epochs"
-    how += f" of batches of {training['batch_size']}" if "batch_size" in training else ""
-    if training.get("optimizer") == "exact":
+    how = f"{score['epochs']} epochs of batches of {settings.recipe.batch_size}"
+    if settings.recipe.optimizer == "exact":
         how = "solved exactly"
-    cropped = settings["cache"].features.crop_border
+    cropped = settings.cache.features.crop_border
     how += f", every level cropped by {cropped} at each side" if cropped else ""
     return (
-        f"{weights_label(score['weights'], models)}; {image_label(settings['cache'])}; protocol "
+        f"{weights_label(score['weights'], models)}; {image_label(settings.cache)}; protocol "
         f"{score['protocol']}, normalization {score['normalization']}, {how}"
     )
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pandas as pd
 
@@ -12,6 +10,7 @@ from analysis.read.intervals import bootstrap_intervals
 from analysis.read.published import HEAD
 from analysis.read.results import Results
 from data.vocabulary import ALL_LEVELS, INPUT, PIXELS, STATUSES
+from probe.results import RunSettings
 
 METRICS = ("spc", "mae")
 BOUNDS = {"spc": (-1.0, 1.0), "mae": (0.0, np.inf)}
@@ -55,9 +54,9 @@ def measure(results: Results) -> pd.DataFrame:
     return table.merge(intervals, how="left", on=["run", *HEAD, "images"], validate="m:1")
 
 
-def all_levels(settings: dict[str, Any]) -> str:
+def all_levels(settings: RunSettings) -> str:
     """The levels of a run's backbone together, `f1+f2+f3+f4+f5`; `input` for the pixels."""
-    levels = [level for level in settings["cache"].levels if level != INPUT]
+    levels = [level for level in settings.cache.levels if level != INPUT]
     return "+".join(levels) or INPUT
 
 

@@ -10,7 +10,6 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -30,11 +29,10 @@ from analysis.read.columns import (
     row_number,
     whole,
 )
-from data.cache.identity import Identity
 from data.targets import PATTERNS
 from data.tools.errors import UserError
 from data.vocabulary import STATUSES
-from probe.results import CURVE, IMAGE_SCORES, LOSSES, RUN, SCHEMA, SCORES
+from probe.results import CURVE, IMAGE_SCORES, LOSSES, RUN, SCORES, OtherSchemaError, RunSettings
 
 
 @dataclass(frozen=True)
@@ -48,7 +46,7 @@ class Results:
     curves: (
         pd.DataFrame
     )  # run, head, n_train, spc, mae, heldout_loss; without rows where unmeasured
-    runs: dict[str, dict[str, Any]]  # run -> its run.json; "cache" is an `Identity`
+    runs: dict[str, RunSettings]
     left_out: tuple[str, ...] = ()  # what the folder holds besides, a sentence each
 
 
@@ -175,23 +173,19 @@ def _of_runs(tables: list[pd.DataFrame], runs: Iterable[str]) -> pd.DataFrame:
     return pd.concat([table.assign(run=run) for run, table in pairs], ignore_index=True)
 
 
-def _read_run(path: Path) -> dict[str, Any]:
+def _read_run(path: Path) -> RunSettings:
     try:
-        settings = json.loads(path.read_text(encoding="utf-8"))
-        schema = settings["schema"]
-        settings["cache"] = Identity.from_json(settings["cache"])
+        return RunSettings.from_json(json.loads(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
         raise UserError(
             f"{path} is missing, so the results are half written: run train-probes again"
         ) from None
+    except OtherSchemaError as error:
+        raise UserError(
+            f"{path}: {error}: run train-probes again into another --results-dir"
+        ) from None
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path} is damaged ({error!r}): {remedy(path)}") from None
-    if schema != SCHEMA:
-        raise UserError(
-            f"{path}: schema {schema!r} was written by another version of this program, which "
-            f"reads schema {SCHEMA}: run train-probes again into another --results-dir"
-        )
-    return dict(settings)
 
 
 def _check_means(results: Results, path: Path) -> None:

@@ -292,7 +292,7 @@ class _Judge:
 
     def _unequal(self, claim: Claim, key: tuple[Any, ...]) -> str:
         run = self.measured.loc[key, "run"]
-        channels = self.results.runs[run]["cache"].levels
+        channels = self.results.runs[run].cache.levels
         widths = [channels.get(level) for level in claim.equal_width]
         if len(set(widths)) == 1:
             return ""

@@ -14,6 +14,7 @@ from analysis.read.results import Results
 from data.cache.identity import Identity
 from data.protocols import PROTOCOLS, protocol_options
 from data.vocabulary import IMAGE_SIZE, PIXELS, SCORED_SETS
+from probe.results import RunSettings
 
 _SAMPLE_COUNT = 256  # embedded training images
 _DEFAULT_RESULTS, _DEFAULT_CACHES = Path("results"), Path("features")
@@ -25,7 +26,7 @@ class Situation:
 
     protocol: str = "paper"
     weights: str = "imagenet"
-    settings: dict[str, Any] | None = None  # run.json of one of its runs
+    settings: RunSettings | None = None  # of one of its runs
     caches: frozenset[tuple[str, str]] = frozenset()  # backbone and padding of its runs
     seeds: int = 1  # of the head that has most
     results_dir: Path = _DEFAULT_RESULTS
@@ -33,7 +34,7 @@ class Situation:
     @property
     def identity(self) -> Identity | None:
         """What the caches were made from, backbone and padding aside."""
-        return self.settings["cache"] if self.settings else None
+        return self.settings.cache if self.settings else None
 
 
 def situation(condition: pd.DataFrame, results: Results) -> Situation:
@@ -93,17 +94,15 @@ def train_command(known: Situation) -> str:
 
 def _training_options(known: Situation) -> list[str]:
     words = []
-    settings = known.settings or {}
-    recipe = settings.get("protocol", {})
     protocol, options = protocol_options(known.protocol)
     words += options
     if known.identity and protocol != known.identity.protocol:
         words += ["--protocol", protocol]
-    if protocol in PROTOCOLS and "--solver" not in options:
-        usual = PROTOCOLS[protocol].training
+    if known.settings and protocol in PROTOCOLS and "--solver" not in options:
+        usual, recipe = PROTOCOLS[protocol].training, known.settings.recipe
         for name, option in (("epochs", "--epochs"), ("batch_size", "--batch-size")):
-            if name in recipe and recipe[name] != getattr(usual, name):
-                words += [option, str(recipe[name])]
+            if getattr(recipe, name) != getattr(usual, name):
+                words += [option, str(getattr(recipe, name))]
     if known.seeds > 1:
         words += ["--seeds", str(known.seeds)]
     words += _cache_option(known)
@@ -145,7 +144,7 @@ def _recipe_options(identity: Identity) -> Iterable[str]:
 
 
 def _cache_option(known: Situation) -> list[str]:
-    recorded = (known.settings or {}).get("about", {}).get("cache_dir")
+    recorded = known.settings.about.get("cache_dir") if known.settings else None
     # Of runs that do not say where their cache lay: by custom beside the results.
     caches = Path(recorded) if recorded else known.results_dir.parent / _DEFAULT_CACHES
     return [] if caches == _DEFAULT_CACHES else ["--cache-dir", str(caches)]

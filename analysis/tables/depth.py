@@ -27,7 +27,7 @@ def by_depth(results: Results, measured: pd.DataFrame) -> pd.DataFrame:
     rows = in_table_order(rows.drop_duplicates(["run", *SHAPE, "levels", "pattern"]))
     tapped = rows[rows["backbone"] != PIXELS]
     rows = rows[rows.set_index(SHAPE).index.isin(tapped.set_index(SHAPE).index)]
-    placed = [_place(results.runs[row.run]["cache"], str(row.levels)) for row in rows.itertuples()]
+    placed = [_place(results.runs[row.run].cache, str(row.levels)) for row in rows.itertuples()]
     placed = pd.DataFrame(placed, columns=["tap", "layers", "layers_in_all"], index=rows.index)
     placed["relative_depth"] = placed["layers"].astype(float) / placed["layers_in_all"]
     head = ["condition", "run", "backbone", *SHAPE, "levels"]

@@ -169,10 +169,10 @@ def _run(run: str, results: Results) -> dict[str, Any]:
     return {
         "name": run,
         "measured": weights_label(first["weights"], model_label(first["backbone"])),
-        "images": image_label(settings["cache"]),
+        "images": image_label(settings.cache),
         "heads": scores["head"].nunique(),
         "seeds": scores["seed"].nunique(),
-        "facts": list(_flat({**settings, "cache": settings["cache"].to_json()})),
+        "facts": list(_flat(settings.to_json())),
     }
 
 

@@ -6,7 +6,7 @@ run is as `run.json` lists it. `results/scores.csv` is all runs together.
 """
 
 from probe.results.heads import KEPT_PREDICTIONS, HeadResult, read_head
-from probe.results.settings import SCHEMA, RunSettings
+from probe.results.settings import SCHEMA, OtherSchemaError, RunSettings
 from probe.results.tables import (
     CURVE,
     HEADS,
@@ -38,6 +38,7 @@ __all__ = [
     "SCORES",
     "SCORE_COLUMNS",
     "HeadResult",
+    "OtherSchemaError",
     "ResultsWriter",
     "RunSettings",
     "read_head",

@@ -13,6 +13,16 @@ from data.protocols import TrainingRecipe
 SCHEMA = 2  # 2: the ridge of exact heads is relative to their level
 
 
+class OtherSchemaError(ValueError):
+    """A run was written by another version of this program."""
+
+    def __init__(self, schema: Any) -> None:
+        super().__init__(
+            f"schema {schema!r} was written by another version of this program, which reads "
+            f"schema {SCHEMA}"
+        )
+
+
 @dataclass(frozen=True)
 class RunSettings:
     """What may not differ between the heads of one run; JSON-able."""
@@ -41,7 +51,7 @@ class RunSettings:
     def from_json(cls, values: Mapping[str, Any]) -> RunSettings:
         """Raises `KeyError`, `TypeError` or `ValueError` for anything `to_json` does not write."""
         if values["schema"] != SCHEMA:
-            raise ValueError(f"schema {values['schema']!r}, this program reads {SCHEMA}")
+            raise OtherSchemaError(values["schema"])
         recipe = dict(values["protocol"])
         protocol = recipe.pop("name")
         return cls(

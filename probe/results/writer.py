@@ -147,8 +147,8 @@ def read_settings(folder: Path) -> RunSettings | None:
         return RunSettings.from_json(document)
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(
-            f"{folder / RUN} was written by another version of this program ({error}): choose "
-            "another --results-dir, or --overwrite it"
+            f"{folder / RUN} is of another version of this program ({error}): choose another "
+            "--results-dir, or --overwrite it"
         ) from None
 
 
