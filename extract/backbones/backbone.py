@@ -45,8 +45,12 @@ class Backbone:
     channels_last: bool = False  # where a tap's shape leaves it open: (B, h, w, C)
 
     def normalization(self, asked: str) -> str:
-        """What it sees under a recipe that asks for this: for ImageNet's numbers, its own."""
-        return (self.own_normalization or asked) if asked == "imagenet" else asked
+        """What it sees under a recipe that asks for this.
+
+        Where that is ImageNet's numbers, or caffe without numbers, its weights' own are meant.
+        """
+        own = self.own_normalization
+        return own if own and (asked == "imagenet" or own.startswith(f"{asked}:")) else asked
 
 
 def backbone_names() -> list[str]:
