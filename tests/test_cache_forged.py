@@ -319,3 +319,16 @@ def test_leftovers_of_killed_runs_and_repairs_are_removed(cache: Path) -> None:
         (cache / name).touch()
     remove_leftovers(cache)
     assert {path.name for path in cache.iterdir()} == names
+
+
+def test_a_disk_that_cannot_be_written_is_told_of(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(30, "Read-only file system")
+
+    (cache / "shard-00000.h5").write_bytes(b"?")
+    damage = find_damage(cache)
+    monkeypatch.setattr(Path, "replace", refuse)
+    with pytest.raises(UserError, match=r"shard-00000\.h5 is damaged and cannot .*Read-only"):
+        set_aside(cache, damage)

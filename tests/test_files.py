@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import h5py
@@ -118,6 +119,18 @@ def test_many_writers_of_one_name_do_not_meet(tmp_path: Path) -> None:
     assert failures == []
     assert (tmp_path / "scores.csv").read_bytes() in contents
     assert names(tmp_path) == ["scores.csv"]
+
+
+def test_what_killed_runs_left_is_removed_by_the_next(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    kept = ["foreign.csv.0123456789abcdef.part", "table.csv.part", "table.csv.mine.part"]
+    yesterday = time.time() - 25 * 3600
+    for name in ("table.csv.0123456789abcdef.part", *kept):
+        (tmp_path / name).touch()
+        os.utime(tmp_path / name, (yesterday, yesterday))
+    young = create_part(path)
+    write_text(path, "numbers")
+    assert names(tmp_path) == sorted([*kept, young.name, "table.csv"])
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])

@@ -13,7 +13,7 @@ from analysis.read.results import Results
 from data.resample import bilinear_matrix
 from data.targets import MAP_SIZE
 from data.tools.errors import UserError
-from data.tools.hdf5 import open_hdf5
+from data.tools.hdf5 import open_hdf5, own_dataset
 from probe.results import HEADS
 
 
@@ -34,9 +34,9 @@ def read_maps(results: Results, run: str, head: str) -> HeadMaps:
             group = file[head]
             kept = group["predictions"]
             return HeadMaps(
-                {name: _upsampled(kept[name][()]) for name in kept},
+                {name: _upsampled(own_dataset(kept, name)[()]) for name in kept},
                 {name: [str(text) for text in kept[name].attrs["names"]] for name in kept},
-                {name: group["error"][name][()] for name in group["error"]},
+                {name: own_dataset(group, f"error/{name}")[()] for name in group["error"]},
             )
     except (KeyError, OSError, ValueError) as error:
         if isinstance(error, UserError):

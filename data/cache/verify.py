@@ -15,6 +15,7 @@ from data.cache.shards import shard_rows
 from data.cache.sums import read_sums
 from data.tools.errors import UserError
 from data.tools.files import open_regular, sha256_of
+from data.tools.printable import printable
 from data.tools.progress import progress
 from data.vocabulary import GRID
 
@@ -59,14 +60,23 @@ def find_damage(folder: Path) -> list[Damage]:
 
 
 def set_aside(folder: Path, damage: list[Damage]) -> None:
-    """Rename damaged files, so that the cache counts as incomplete and extraction repairs it."""
+    """Rename damaged files, so that the cache counts as incomplete and extraction repairs it.
+
+    Raises `UserError` when the disk cannot be written.
+    """
     # Extraction writes the index and the sums again in any case: they vouch for every file. They
     # go last: killed on the way, a cache is never left with a damaged shard that nobody knows of.
     damaged = [item.file for item in damage if item.file not in (INDEX, SUMS)]
     for name in [*damaged, SUMS, INDEX]:
         path = folder / name
-        if os.path.lexists(path):
-            path.replace(path.with_name(name + DAMAGED))
+        try:
+            if os.path.lexists(path):
+                path.replace(path.with_name(name + DAMAGED))
+        except OSError as error:
+            raise UserError(
+                f"{path} is damaged and cannot be set aside ({error.strerror}): copy the cache to "
+                "a disk that can be written, and run extract-features --verify there"
+            ) from error
 
 
 def _compare_sums(sums: dict[str, str], index: Index) -> list[Damage]:
@@ -91,12 +101,15 @@ def _describe(path: Path, index: Index | None) -> str:
     checksums = index.checksums[rows.start : rows.stop]
     if (index.offsets[shard] == COMPRESSED).any():
         first, last = index.records[rows.start], index.records[rows.stop - 1]
-        return f"changed; it holds the {len(rows)} images from {first.name} to {last.name}"
+        images = f"the {len(rows)} images from {first.name} to {last.name}"
+        return printable(f"changed; it holds {images}")
     damaged = _damaged_bytes(path, index, shard, checksums)
     if not damaged:
         return "changed outside of the features (attributes or structure)"
     records = [(level, index.records[rows.start + row]) for row, level in damaged]
-    return "changed in " + ", ".join(f"{lv} of {r.images} image {r.name}" for lv, r in records)
+    return printable(
+        "changed in " + ", ".join(f"{lv} of {r.images} image {r.name}" for lv, r in records)
+    )
 
 
 def _damaged_bytes(

@@ -5,8 +5,10 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import re
 import secrets
 import stat
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from io import BytesIO, FileIO
@@ -16,6 +18,7 @@ from typing import IO, Any
 from data.tools.errors import UserError
 
 PART = ".part"  # ending of a file that is still being written, or that a killed run left
+ABANDONED = 24 * 3600  # seconds after which a part that nobody has touched is a leftover
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _CANNOT_FLUSH = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP)  # CIFS, FUSE, some network disks
 
@@ -29,6 +32,7 @@ def writing(path: Path) -> Iterator[IO[bytes]]:
     the disk refuses or is full.
     """
     with reported(path):
+        _remove_abandoned(path)
         part = create_part(path)
         try:
             with open(part, "r+b") as file:
@@ -66,10 +70,22 @@ def create_part(path: Path) -> Path:
     Exclusively and under an unguessable name: a link planted in a shared folder is never
     written through, and two processes never write the same file. Raises `OSError`.
     """
-    # Half a name is enough to recognise it by; the whole could make it longer than disks allow.
-    part = path.with_name(f"{path.name[:40]}.{secrets.token_hex(8)}{PART}")
+    part = path.with_name(f"{_stem(path)}.{secrets.token_hex(8)}{PART}")
     with open(part, "xb"):
         return part
+
+
+def _stem(path: Path) -> str:
+    return path.name[:40]  # enough to recognise; the whole could make a name that is too long
+
+
+def _remove_abandoned(path: Path) -> None:
+    """Remove what killed runs left of `path`: parts that nobody has touched for a day."""
+    ours = re.compile(rf"{re.escape(_stem(path))}\.[0-9a-f]{{16}}{re.escape(PART)}")
+    for part in path.parent.glob(f"*{PART}"):
+        with suppress(OSError):
+            if ours.fullmatch(part.name) and time.time() - part.lstat().st_mtime > ABANDONED:
+                part.unlink()
 
 
 def publish(part: Path, path: Path) -> None:

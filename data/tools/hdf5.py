@@ -36,7 +36,7 @@ def open_hdf5(path: Path) -> h5py.File:
         raise UserError(f"cannot open {path} as HDF5: {error}") from error
 
 
-def own_dataset(file: h5py.File, name: str) -> h5py.Dataset:
+def own_dataset(file: h5py.Group, name: str) -> h5py.Dataset:
     """The dataset `name`, whose values lie in the file itself.
 
     HDF5 follows links and external storage to any file that this process may read, and files
@@ -49,8 +49,8 @@ def own_dataset(file: h5py.File, name: str) -> h5py.Dataset:
     return found
 
 
-def linked_dataset(file: h5py.File, name: str) -> h5py.Dataset:
-    """The dataset `name` of this file, its values wherever they are; raises as `own_dataset`."""
+def linked_dataset(file: h5py.Group, name: str) -> h5py.Dataset:
+    """The dataset `name`, its values wherever they are; raises as `own_dataset`."""
     found = file
     for part in name.split("/"):
         if not isinstance(found, h5py.Group):

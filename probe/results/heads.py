@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data.tools.errors import UserError
-from data.tools.hdf5 import open_hdf5
+from data.tools.hdf5 import open_hdf5, own_dataset
 from probe.heads.spec import HeadSpec
 from probe.results.tables import HEADS
 
@@ -84,7 +84,10 @@ def read_head(results_dir: Path, run: str, head: str) -> tuple[HeadSpec, dict[st
     with open_hdf5(path) as file:
         if head not in file:
             raise UserError(f"no head {head!r} in {path}: use one of {', '.join(sorted(file))}")
-        group = file[head]
-        weights = {key: values[()] for key, values in group["weights"].items()}
-        spec = HeadSpec.from_json(json.loads(group.attrs["spec"]))
-        return spec, json.loads(group.attrs["facts"]), weights
+        try:
+            group = file[head]
+            weights = {key: own_dataset(group, f"weights/{key}")[()] for key in group["weights"]}
+            spec = HeadSpec.from_json(json.loads(group.attrs["spec"]))
+            return spec, json.loads(group.attrs["facts"]), weights
+        except (KeyError, ValueError, TypeError, AttributeError, OSError) as error:
+            raise UserError(f"{path} is damaged ({error}): run train-probes again") from error
