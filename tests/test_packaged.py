@@ -4,6 +4,7 @@ import hashlib
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,6 +12,8 @@ import torch
 from click.testing import CliRunner
 from torchvision import models
 
+from analysis.tables.commands import Situation, extract_command
+from data.cache.identity import Identity
 from data.tools.errors import UserError
 from extract.backbones import packaged
 from extract.backbones.backbone import load_backbone
@@ -109,3 +112,23 @@ def test_weights_are_listed_with_what_one_must_know() -> None:
         line = next(line for line in listed.stdout.splitlines() if line.startswith(row.name))
         for fact in (row.backbone, row.trained_on, row.normalization, row.licence, row.install):
             assert fact in line
+
+
+@pytest.mark.parametrize(
+    ("identity", "words"),
+    [
+        (Identity(weights_source="hed", weights_match={"package": "x"}), "--weights hed"),
+        (
+            Identity(
+                weights_source="a b.pth", weights_match={"matched_by": "order", "part": "teacher"}
+            ),
+            "--weights 'a b.pth' --weights-key teacher --match order",
+        ),
+        (Identity(weights_source="w.pth", weights_match={"part": ""}), "--weights w.pth"),
+    ],
+)
+def test_the_command_that_makes_a_cache_again_reads_its_weights_alike(
+    identity: Identity, words: str
+) -> None:
+    known = Situation(weights="any", settings=SimpleNamespace(cache=identity, about={}))
+    assert words in extract_command("vgg16", "zeros", known)

@@ -254,6 +254,23 @@ def test_a_second_training_of_one_stem_does_not_erase_the_first(trained, tmp_pat
     assert not (tmp_path / "results" / "tasks" / "saliency" / "scores.csv").exists()
 
 
+@pytest.mark.usefixtures("no_epoch")
+@pytest.mark.parametrize("shared", ["out", "results_dir"])
+def test_two_trainings_at_once_keep_out_of_each_others_way(tmp_path, shared):
+    config = quick(tmp_path)
+    changes = {
+        "out": {"results_dir": tmp_path / "others"},
+        "results_dir": {"out": tmp_path / "elsewhere" / "saliency.pth"},
+    }
+    (tmp_path / "results" / "tasks" / "saliency").mkdir(parents=True)
+    with (
+        train_module._alone(config.out),
+        train_module._alone(tmp_path / "results" / "tasks" / "saliency" / "training"),
+        pytest.raises(UserError, match="another train-backbone is at work"),
+    ):
+        train_backbone(replace(config, **changes[shared]))
+
+
 def test_scores_of_other_test_sets_stay(tmp_path):
     row = dict.fromkeys(TASK_COLUMNS, "x") | {"metric": "mae"}
     write_scores(tmp_path, "a", [row | {"test_set": "one", "value": 0.123456789}])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -81,6 +81,7 @@ def extract_command(backbone: str, padding: str, known: Situation) -> str:
     identity = known.identity
     if known.weights != "imagenet":
         words += ["--weights", _weights_argument(known.weights, identity)]
+        words += _weights_options(identity.weights_match if identity else {})
     if padding != "zeros":
         words += ["--padding", padding]
     words += _recipe_options(identity or Identity(protocol=known.protocol))
@@ -119,6 +120,14 @@ def _weights_argument(weights: str, identity: Identity | None) -> str:
     if weights == "random":
         return "random"
     return (identity.weights_source if identity else "") or f"{weights}-checkpoint"
+
+
+def _weights_options(match: Mapping[str, Any]) -> list[str]:
+    """How a checkpoint file is to be read again."""
+    if "package" in match:
+        return []
+    words = ["--weights-key", str(match["part"])] if match.get("part") else []
+    return words + (["--match", "order"] if match.get("matched_by") == "order" else [])
 
 
 def _recipe_options(identity: Identity) -> Iterable[str]:

@@ -30,7 +30,7 @@ class WeightsFound:
     """What a network was given."""
 
     label: str  # in tables and in names of folders
-    source: str  # URL, "seed 0", or the name of a file
+    source: str  # URL, "seed 0", or the name of a package's weights or of a file
     match: dict[str, Any] = field(default_factory=dict)  # how a file was fitted, JSON-able
     provenance: dict[str, Any] = field(default_factory=dict)  # of train-backbone's files
     normalization: str | None = None  # what they were trained with, where that is known
@@ -77,5 +77,5 @@ def _packaged(architecture: Architecture, name: str, row: PackagedWeights) -> We
     record = load_weights(
         architecture.module, checkpoint, name=name, source=row.name, order=row.by_order
     )
-    where = f"{row.package} {row.version}, {row.file}"
-    return WeightsFound(row.name, where, record, normalization=row.normalization)
+    record |= {"package": f"{row.package} {row.version}", "file": row.file}
+    return WeightsFound(row.name, row.name, record, normalization=row.normalization)

@@ -18,6 +18,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from data.tools.errors import UserError
+from data.tools.filelock import locked
 from data.tools.files import write_text, writing
 from data.vocabulary import TASKS_CSV
 
@@ -91,9 +92,10 @@ def write_scores(results_dir: Path, run: str, rows: Sequence[Mapping[str, Any]])
         before = pd.read_csv(path, **_AS_TEXT)
         table = pd.concat([before[~before["test_set"].isin(table["test_set"])], table])
     write_table(path, table)
-    paths = sorted(results_dir.glob(f"tasks/*/{SCORES}"))
-    tables = [pd.read_csv(path, **_AS_TEXT) for path in paths]
-    return write_table(results_dir / TASKS_CSV, pd.concat(tables))
+    with locked(results_dir / "tasks" / ".lock"):  # or one of two could join without the other
+        paths = sorted(results_dir.glob(f"tasks/*/{SCORES}"))
+        tables = [pd.read_csv(path, **_AS_TEXT) for path in paths]
+        return write_table(results_dir / TASKS_CSV, pd.concat(tables))
 
 
 def write_table(path: Path, table: pd.DataFrame) -> Path:

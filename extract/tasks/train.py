@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import platform
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 
 from data.tools.device import find_device, has_fast_bfloat16
 from data.tools.errors import UserError
+from data.tools.filelock import FileLock
 from data.tools.files import check_writable
 from data.tools.progress import progress
 from data.vocabulary import TASKS_CSV
@@ -40,6 +42,29 @@ def train_backbone(config: TaskConfig) -> Path:
     where `out` holds a training with other settings.
     """
     _check_places(config)
+    places = (config.out, results.run_folder(config.results_dir, config.out.stem) / "training")
+    with ExitStack() as locks:
+        for place in places:
+            locks.enter_context(_alone(place))
+        return _train_and_score(config)
+
+
+@contextmanager
+def _alone(place: Path) -> Iterator[None]:
+    """Keep other trainings away from a place to write to; `UserError` when one is at work there."""
+    lock = FileLock(place.with_name(f".{place.name}.lock"))
+    try:
+        if not lock.take(wait=False):
+            raise UserError(
+                f"another train-backbone is at work on {place}: "
+                "wait until it has ended, or choose another --out"
+            )
+        yield
+    finally:
+        lock.free()
+
+
+def _train_and_score(config: TaskConfig) -> Path:
     device = find_device(config.device)
     fast = config.precision == "auto" and has_fast_bfloat16(device)
     dtype = torch.bfloat16 if fast or config.precision == "bf16" else torch.float32
