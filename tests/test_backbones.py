@@ -15,7 +15,7 @@ from data.protocols import PROTOCOLS
 from data.tools.errors import UserError
 from extract.backbones import backbone as backbones
 from extract.backbones.backbone import Backbone, backbone_names, calibrate, load_backbone
-from extract.backbones.checkpoints.match import drop_heads
+from extract.backbones.checkpoints.heads import drop_heads
 from extract.backbones.depths import Depths
 from extract.backbones.table import BACKBONES, BackboneRow
 from extract.levels import LevelExtractor

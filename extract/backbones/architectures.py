@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torchvision import models
 
 from data.tools.errors import UserError
-from extract.backbones.checkpoints.match import drop_heads
+from extract.backbones.checkpoints.heads import drop_heads
 from extract.backbones.imagenet import imagenet_weights
 from extract.backbones.table import TIMM_PREFIX, find_row
 from extract.backbones.taps import MAX_TAPS
