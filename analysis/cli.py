@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from analysis.config import TablesConfig
 from data.tools.command import stage_command
+from data.tools.terminal import show
 
 
 def _run(config: TablesConfig) -> None:
     from analysis.make import make_tables
 
-    print(make_tables(config))
+    show(str(make_tables(config)))
 
 
 main = stage_command(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shlex
-import sys
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -24,6 +23,7 @@ from analysis.write.latex import document, latex
 from analysis.write.markdown import markdown
 from data.tools.errors import UserError
 from data.tools.files import check_writable, write_text
+from data.tools.terminal import say, show
 
 UNPRINTED = ("R2", "study")  # unless tables are chosen
 REPORT = "report.html"
@@ -50,16 +50,16 @@ def make_tables(config: TablesConfig) -> Path:
     results = read_results(config.results_dir)
     check_writable(config.out, "--out")
     for sentence in (*results.left_out, *repeated_pixels(results)):
-        print(sentence, file=sys.stderr)
+        say(sentence)
     if config.claims:
         return _only_claims(config, results)
     if config.compare:
         return _only_comparison(config, results)
     work = _work(config, results)
     made = _write(work, config.format or FORMATS)
-    for name in config.table or [name for name in work.tables if name not in UNPRINTED]:
-        for grid in work.arranged[name]:
-            print(markdown(grid, intervals=False))
+    printed = config.table or [name for name in work.tables if name not in UNPRINTED]
+    shown = [grid for name in printed for grid in work.arranged[name]]
+    show("\n".join(markdown(grid, intervals=False) for grid in shown))
     return made
 
 
@@ -110,7 +110,7 @@ def _only_claims(config: TablesConfig, results: Results) -> Path:
             "leave it out, or train the heads of tables 1 to 4"
         )
     path, text = _write_claims(config.out, comparisons)
-    print(text)
+    show(text)
     return path
 
 
@@ -133,7 +133,7 @@ def _only_comparison(config: TablesConfig, results: Results) -> Path:
     (config.out / "figures").mkdir(exist_ok=True)
     for kind in FIGURE_FORMATS:
         save(figure, config.out / "figures" / f"spc_by_depth.{kind}", kind)
-    print(text)
+    show(text)
     return config.out / "compare.md"
 
 

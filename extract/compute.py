@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from torch import Tensor
 
 from data.protocols import FeatureRecipe
 from data.tools.errors import UserError
+from data.tools.terminal import say
 from extract.backbones.backbone import Backbone
 from extract.levels import LevelExtractor
 from extract.precision import DTYPES
@@ -104,7 +104,7 @@ class LevelComputer:
                 "or free memory"
             )
         self._batch_size //= 2
-        print(f"out of memory: going on with --batch-size {self._batch_size}", file=sys.stderr)
+        say(f"out of memory: going on with --batch-size {self._batch_size}")
         if self._copies is not None:
             torch.cuda.empty_cache()
 

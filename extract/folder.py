@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import sys
 from collections.abc import Mapping, Sequence
 
 from data.cache.identity import MAKING, PLACES
@@ -13,6 +12,7 @@ from data.cache.members import INDEX, MANIFEST, cache_files, remove_leftovers
 from data.cache.reader import FeatureCache
 from data.tools.errors import UserError
 from data.tools.locks import CacheLocks
+from data.tools.terminal import say
 from extract.job import Job
 
 _WAYS_OUT = "give --overwrite to make it again, or another --cache-dir to keep both"
@@ -48,7 +48,7 @@ def is_complete(job: Job) -> bool:
     try:
         FeatureCache(job.folder)
     except UserError as error:
-        print(f"repairing: {error}", file=sys.stderr)
+        say(f"repairing: {error}")
         return False
     return True
 
@@ -77,10 +77,9 @@ def complete(job: Job, known: Mapping[int, str]) -> None:
     """Write the index when every shard is there. `known`: shards whose SHA-256 is known."""
     missing = job.missing(job.shards)
     if missing:
-        print(
+        say(
             f"{len(missing)} of {len(job.shards)} shards are still missing: the job that ends "
-            "last completes the cache",
-            file=sys.stderr,
+            "last completes the cache"
         )
     elif not is_complete(job):
         write_index(job.folder, job.manifest, known)

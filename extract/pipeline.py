@@ -66,7 +66,7 @@ def extract_shards(
             total=sum(map(len, parts)),
             description="extracting",
             unit="images",
-            step=batch_size,
+            size=lambda batch: len(batch.rows),
         )
     with _ShardSink(folder, manifest, report) as sink:
         for batch in _timed(batches, report):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,8 +14,8 @@ from data.tools.device import find_device
 from data.tools.errors import UserError
 from data.tools.locks import CacheLocks
 from data.tools.parallel import run_tasks
-from data.tools.printable import printable
 from data.tools.progress import progress
+from data.tools.terminal import say
 from extract.backbones.backbone import Backbone
 from extract.config import ExtractConfig
 from extract.folder import check_space, complete, delete_cache, settle
@@ -57,7 +56,7 @@ def extract_features(
             if config.overwrite:
                 delete_cache(job, locks)
             if settle(job):
-                print(f"{job.folder} is complete: nothing to do", file=sys.stderr)
+                say(f"{job.folder} is complete: nothing to do")
                 return job.folder
         missing = job.missing(job.own_shards)
         check_space(job, job.missing(job.shards))
@@ -107,10 +106,9 @@ def _make_folder(config: ExtractConfig, backbone: Backbone) -> Path:
 
 def _report_images(images: ImageSet, strict: bool) -> None:
     for note in images.notes:
-        print(f"note: {printable(note)}", file=sys.stderr)
+        say(f"note: {note}")
     for bad in images.bad:
-        line = f"bad image: {bad.images} {bad.name}: {bad.reason}"
-        print(printable(line), file=sys.stderr)
+        say(f"bad image: {bad.images} {bad.name}: {bad.reason}")
     if images.bad and strict:
         raise UserError(
             f"{len(images.bad)} images cannot be used and --strict is on: mend or remove them, "
@@ -129,11 +127,10 @@ def _extract(
         report = _distribute(job, shards, backbone)
     seconds = time.monotonic() - started
     megabytes = job.bytes_of(report.sha256) / 1e6
-    print(
+    say(
         f"{report.images} images in {seconds:.1f} s: {report.images / seconds:.1f} images/s, "
         f"{megabytes / seconds:.1f} MB/s; waited {report.waited_for_images:.1f} s for images and "
-        f"{report.waited_for_disk:.1f} s for the disk",
-        file=sys.stderr,
+        f"{report.waited_for_disk:.1f} s for the disk"
     )
     return report
 
@@ -154,7 +151,7 @@ def _distribute(job: Job, shards: Sequence[int], backbone: Backbone | None) -> S
         total=min(len(shards) * SHARD_IMAGES, images),
         description="extracting",
         unit="images",
-        step=size * SHARD_IMAGES,
+        size=lambda report: report.images,
     ):
         total.add(report)
     return total

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import sys
 from pathlib import Path
 
 from data.cache.identity import canonical_json
@@ -13,7 +12,7 @@ from data.cache.reader import FeatureCache
 from data.images.source import shared_images
 from data.protocols import find_protocol
 from data.tools.errors import UserError
-from data.tools.printable import printable
+from data.tools.terminal import say
 from probe.config import ProbeConfig
 
 
@@ -33,7 +32,7 @@ def find_caches(config: ProbeConfig) -> list[FeatureCache]:
     if config.backbone:
         caches = _of_backbones(caches, config, faults)
     for fault in faults:
-        print(f"left out: {fault}", file=sys.stderr)
+        say(f"left out: {fault}")
     if config.protocol:
         taps = find_protocol(config.protocol).features.taps
         caches = [cache for cache in caches if cache.identity.features.taps == taps]
@@ -44,7 +43,7 @@ def find_caches(config: ProbeConfig) -> list[FeatureCache]:
             )
     caches = _once_each(caches)
     for note in dict.fromkeys(line for c in caches for line in shared_images(c.records)):
-        print(f"note: {printable(note)}", file=sys.stderr)
+        say(f"note: {note}")
     return caches
 
 
@@ -94,5 +93,5 @@ def _once_each(caches: list[FeatureCache]) -> list[FeatureCache]:
     for cache in sorted(caches, key=lambda cache: cache.folder.name != own_name(cache)):
         first = kept.setdefault(content_digest(cache), cache)
         if first is not cache:
-            print(f"left out: {cache.folder} is a copy of {first.folder}", file=sys.stderr)
+            say(f"left out: {cache.folder} is a copy of {first.folder}")
     return [cache for cache in caches if cache in kept.values()]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from data.tools.command import stage_command
+from data.tools.terminal import show
 from probe.config import ProbeConfig
 
 
@@ -14,7 +15,7 @@ def _run(config: ProbeConfig) -> None:
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
     from probe.train import train_probes
 
-    print(train_probes(config))
+    show(str(train_probes(config)))
 
 
 main = stage_command(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from data.tools.device import arithmetic_threads, find_device, has_fast_bfloat16
 from data.tools.errors import UserError
 from data.tools.files import check_writable
 from data.tools.parallel import run_tasks
+from data.tools.terminal import say
 from probe import results
 from probe.batches import CELLS, FeatureBatches, resolve_preload
 from probe.config import ProbeConfig
@@ -120,7 +120,7 @@ def _train_run(task: Task) -> bool:
     ) as writer:
         finished = writer.finished_heads(control=config.control, curve=config.learning_curve)
         pending = [head for head in run.heads if head.name not in finished]
-        _log(f"{run.name}: {len(pending)} heads to train, {len(run.heads) - len(pending)} finished")
+        say(f"{run.name}: {len(pending)} heads to train, {len(run.heads) - len(pending)} finished")
         with arithmetic_threads(writer.threads):
             if config.solver == "exact":
                 return not solve_heads(run, pending, config, task.device)
@@ -162,7 +162,7 @@ def _train_pass(task: Task, heads: list[HeadSpec], checkpoint: Checkpoint) -> No
     preload = resolve_preload(config.preload, needed, task.device, sharing=config.jobs)
     batches = FeatureBatches(cache, tuple(levels), task.dtype, task.device, preload)
     cost = estimate(bank, batches, len(split.train), len(split.heldout), recipe)
-    _log(f"{run.name}: {cost}")
+    say(f"{run.name}: {cost}")
     batches.keep(np.arange(len(cache.records)))
     if recipe.conditioned:
         bank.whiten(channel_covariance(batches, split.train, recipe.batch_size))
@@ -192,7 +192,3 @@ def _about(run: Run, device: torch.device) -> dict[str, str]:
         "h5py": h5py.__version__,
         "processor": platform.processor() or platform.machine(),
     }
-
-
-def _log(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import click
 
 from data.tools.errors import UserError
-from data.tools.printable import printable
+from data.tools.terminal import say, secure_streams, show, write_stderr
 
 C = TypeVar("C")
 
@@ -58,7 +58,8 @@ def stage_command(
         for field in dataclasses.fields(config_class)  # type: ignore[arg-type]
     ]
     options.append(click.Option(["--debug"], is_flag=True, help="Show tracebacks of errors."))
-    return click.Command(
+    options.append(instead("--version", _show_version, "Say the version, and exit.", is_flag=True))
+    return _Command(
         None,
         params=options,
         callback=callback,
@@ -67,32 +68,63 @@ def stage_command(
     )
 
 
+def instead(name: str, action: Callable[[Any], None], help: str, **options: Any) -> click.Option:
+    """An option that does something else than the stage's work, and needs no other option."""
+
+    def callback(context: click.Context, _: click.Parameter, value: Any) -> None:
+        if not value or context.resilient_parsing:
+            return
+        with exit_codes(debug="--debug" in sys.argv, resume="run the same command again"):
+            action(value)
+        context.exit()
+
+    return click.Option(
+        [name], is_eager=True, expose_value=False, callback=callback, help=help, **options
+    )
+
+
+class _Command(click.Command):
+    """A command that a closed or full stream does not stop, click's own messages included."""
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        secure_streams()
+        try:
+            return super().main(*args, **kwargs)
+        except OSError as error:  # click could not print its help, or why it refuses
+            say(f"error: {_one_line(error)}")
+            sys.exit(1)
+
+
+def _show_version(_: bool) -> None:
+    from importlib.metadata import version
+
+    show(version("position-probes"))
+
+
 @contextmanager
 def exit_codes(*, debug: bool, resume: str) -> Iterator[None]:
     """Turn what goes wrong inside into the exit codes and messages of `stage_command`."""
     try:
         yield
     except KeyboardInterrupt:
-        print(f"\ninterrupted: {resume}", file=sys.stderr)
+        say("")
+        say(f"interrupted: {resume}")
         sys.exit(130)
     except (UserError, OSError) as error:
         if debug:
-            traceback.print_exc()
-        print(f"error: {_one_line(error)}", file=sys.stderr)
+            write_stderr(traceback.format_exc())
+        say(f"error: {_one_line(error)}")
         sys.exit(1)
     except Exception as error:
         if debug:
-            traceback.print_exc()
+            write_stderr(traceback.format_exc())
         name = type(error).__name__
-        print(
-            f"error: {name}: {_one_line(error)} (unexpected; --debug shows where)",
-            file=sys.stderr,
-        )
+        say(f"error: {name}: {_one_line(error)} (unexpected; --debug shows where)")
         sys.exit(1)
 
 
 def _one_line(error: BaseException) -> str:
-    return printable(" ".join(str(error).split()))
+    return " ".join(str(error).split())
 
 
 def _option(field: dataclasses.Field[Any], hint: Any) -> click.Option:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import fcntl
 import os
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from data.tools.terminal import say
 
 
 class FileLock:
@@ -29,10 +30,9 @@ class FileLock:
         except BlockingIOError:
             return False
         except OSError as error:
-            print(
+            say(
                 f"warning: no locks available on the disk of {self.path.parent} ({error.strerror})"
-                ": make sure that no other process writes there",
-                file=sys.stderr,
+                ": make sure that no other process writes there"
             )
         return True
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from data.tools.errors import UserError
+from data.tools.terminal import say
 
 LOCK = ".lock"
 _SETUP_BYTE = 0  # byte of the lock file that stands for the cache as a whole; then the shards
@@ -40,7 +40,7 @@ class CacheLocks:
         try:
             self._lock(fcntl.LOCK_EX | fcntl.LOCK_NB, _SETUP_BYTE)
         except (BlockingIOError, PermissionError):
-            print(f"waiting for another process to set up {self.folder}", file=sys.stderr)
+            say(f"waiting for another process to set up {self.folder}")
             self._lock(fcntl.LOCK_EX, _SETUP_BYTE)
         try:
             yield
@@ -76,8 +76,7 @@ class CacheLocks:
             if error.errno not in _NO_LOCKS:
                 raise
             if byte == _SETUP_BYTE and operation != fcntl.LOCK_UN:
-                print(
+                say(
                     f"warning: no locks available on the disk of {self.folder}: "
-                    "make sure that no other process writes this cache",
-                    file=sys.stderr,
+                    "make sure that no other process writes this cache"
                 )

@@ -10,6 +10,8 @@ from typing import TypeVar
 
 from tqdm import tqdm
 
+from data.tools.terminal import say, write_stderr
+
 T = TypeVar("T")
 
 LOG_INTERVAL_SECONDS = 15.0
@@ -21,39 +23,56 @@ def meter(*, total: int, description: str, unit: str) -> Iterator[Callable[[int]
 
     A terminal gets a tqdm bar; anything else gets one line every 15 s, and one at the end.
     """
-    if sys.stderr.isatty():
-        with tqdm(total=total, desc=description, unit=unit, file=sys.stderr) as bar:
-
-            def update(units: int) -> None:
-                bar.update(min(units, total - bar.n))
-
-            yield update
+    if sys.stderr is not None and sys.stderr.isatty():
+        with tqdm(total=total, desc=description, unit=unit, file=_Stderr()) as bar:
+            yield bar.update
         return
     started = last = time.monotonic()
     done = 0
 
     def advance(units: int) -> None:
         nonlocal last, done
-        before, done = done, min(done + units, total)
+        before, done = done, done + units
         now = time.monotonic()
-        if before < done == total or now - last >= LOG_INTERVAL_SECONDS:
+        if before < total <= done or now - last >= LOG_INTERVAL_SECONDS:
             last = now
-            print(_line(description, unit, done, total, now - started), file=sys.stderr, flush=True)
+            say(_line(description, unit, done, total, now - started))
 
     yield advance
 
 
 def progress(
-    items: Iterable[T], *, total: int, description: str, unit: str, step: int = 1
+    items: Iterable[T],
+    *,
+    total: int,
+    description: str,
+    unit: str,
+    size: Callable[[T], int] = lambda item: 1,
 ) -> Iterator[T]:
     """Yield `items` and show on stderr how far the work is, as `meter` does.
 
-    `total` counts units of work and each item stands for `step` of them (the last may be short).
+    `total` counts units of work; `size` says how many an item stands for, asked when it is done.
     """
     with meter(total=total, description=description, unit=unit) as advance:
         for item in items:
             yield item
-            advance(step)
+            advance(size(item))
+
+
+class _Stderr:
+    """The stream a bar is drawn on: stderr, whatever becomes of it."""
+
+    encoding = property(lambda self: getattr(sys.stderr, "encoding", None))
+
+    def write(self, text: str) -> None:
+        write_stderr(text)
+
+    def flush(self) -> None:
+        """Nothing is held back."""
+
+    def fileno(self) -> int:
+        """For the width of the terminal."""
+        return 2
 
 
 def _line(description: str, unit: str, done: int, total: int, elapsed: float) -> str:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from data.tools.command import stage_command
+from data.tools.terminal import show
 from extract.tasks.config import TaskConfig
 
 
 def _run(config: TaskConfig) -> None:
     from extract.tasks.train import train_backbone
 
-    print(train_backbone(config))
+    show(str(train_backbone(config)))
 
 
 main = stage_command(

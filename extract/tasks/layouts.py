@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 from data.images.formats import SUFFIXES
 from data.tools.errors import UserError
 from data.tools.printable import printable
+from data.tools.terminal import say
 from extract.tasks.file_pairs import refuse, shown
 
 Pairs = list[tuple[Path, Path]]  # image and mask
@@ -81,7 +81,7 @@ def _by_stem(folder: Path, files: list[Path], preferred: str) -> dict[str, Path]
 def _report(folder: Path, what: str, files: list[Path]) -> None:
     if files:
         names = shown([path.name for path in files])
-        print(f"{folder}: {len(files)} {what}, left out ({names})", file=sys.stderr)
+        say(f"{folder}: {len(files)} {what}, left out ({names})")
 
 
 def voc_root(folder: Path) -> Path | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import platform
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -21,6 +20,7 @@ from data.tools.errors import UserError
 from data.tools.filelock import FileLock
 from data.tools.files import check_writable
 from data.tools.progress import progress
+from data.tools.terminal import say
 from data.vocabulary import TASKS_CSV
 from extract.tasks import saving as checkpoint
 from extract.tasks import scores as results
@@ -111,7 +111,7 @@ def _check_tests(pairs: PairSet, tests: Sequence[PairSet]) -> None:
                 f"{len(pairs.classes)}: give a test set of the same classes"
             )
     if not tests:
-        _log(f"no --test: only the held-out images of {pairs.name} are scored, in {results.EPOCHS}")
+        say(f"no --test: only the held-out images of {pairs.name} are scored, in {results.EPOCHS}")
 
 
 def split(count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -155,7 +155,7 @@ def _train(
         loss = _epoch(trainer, config, pairs, training, epoch)
         scores = trainer.score(_batches(config, trainer, pairs, held_out), pairs.classes)
         history.append({"epoch": epoch + 1, "train_loss": loss, **scores})
-        _log(f"{config.out.stem}: " + ", ".join(f"{k} {v:.4g}" for k, v in history[-1].items()))
+        say(f"{config.out.stem}: " + ", ".join(f"{k} {v:.4g}" for k, v in history[-1].items()))
         # A class that occurs nowhere has no score: NaN, which differs from itself.
         validation = {key: None if math.isnan(v) else v for key, v in scores.items()}
         provenance = {**settings, "epoch": epoch + 1, "validation": validation, "made": _versions()}
@@ -202,7 +202,7 @@ def _epoch(
         total=len(order),
         description=f"{config.out.stem}: epoch {epoch + 1} of {config.epochs}",
         unit="images",
-        step=config.batch_size,
+        size=lambda batch: len(batch[0]),
     )
     losses = []
     for number, (images, masks) in enumerate(shown, start=epoch * len(batches)):
@@ -223,7 +223,7 @@ def _score(trainer: Trainer, config: TaskConfig, test: PairSet) -> dict[str, flo
         total=len(test),
         description=f"{config.out.stem}: scoring on {test.name}",
         unit="images",
-        step=config.batch_size,
+        size=lambda batch: len(batch[0]),
     )
     scores = trainer.score(shown, test.classes)
     del scores["loss"]
@@ -276,7 +276,3 @@ def _versions() -> dict[str, str]:
         "torch": str(torch.__version__),
         "torchvision": str(torchvision.__version__),
     }
-
-
-def _log(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)

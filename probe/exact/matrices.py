@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 
 import torch
 
 from data.tools.errors import UserError
 from data.tools.memory import free_memory
+from data.tools.terminal import say
 from probe.exact.gram import gram_bytes, gram_flops
 from probe.exact.ridge import STRENGTHS
 from probe.heads.spec import HeadSpec
@@ -93,6 +93,6 @@ def find_matrices(
         )
         if not leave_out:
             raise UserError(reason)
-        print(f"left out: {reason}", file=sys.stderr, flush=True)
+        say(f"left out: {reason}")
         refused.add(matrix)
     return matrices

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from data.tools.progress import meter
+from data.tools.terminal import say
 from data.vocabulary import CONVERGED
 from probe import results
 from probe.batches import FeatureBatches, plain_windows
@@ -90,7 +90,7 @@ def _solve_matrix(work: Pass, split: Split, config: ProbeConfig) -> Gram:
     count = len(split.train) + len(split.heldout)
     curve = tuple(n for n in CURVE if n < count) if config.learning_curve else ()
     cost = matrix.cost(count, 1 + len(curve), device)
-    print(f"{run.name}: {len(work.heads)} heads, {cost}", file=sys.stderr, flush=True)
+    say(f"{run.name}: {len(work.heads)} heads, {cost}")
     columns = Columns(matrix.kernel_size, matrix.probe_padding, run.recipe.resolution, device)
     gram = Gram(work.levels, columns)
     folder = config.results_dir / run.name

@@ -7,7 +7,6 @@ own, with a checkpoint, and adds its heads to the run's files under the run's lo
 from __future__ import annotations
 
 import itertools
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ import pandas as pd
 from data.tools.errors import UserError
 from data.tools.filelock import FileLock, locked
 from data.tools.files import write_bytes
+from data.tools.terminal import say
 from probe.metrics import METRICS
 from probe.results.files import (
     LISTED,
@@ -121,7 +121,7 @@ class ResultsWriter:
         if self.overwrite:
             discard(self.folder)
         elif damage:
-            print(f"{self.folder}: {damage}: its heads are trained again", file=sys.stderr)
+            say(f"{self.folder}: {damage}: its heads are trained again")
             discard(self.folder)
         existing = read_settings(self.folder)
         differences = existing.differences(self.settings) if existing else ""
@@ -217,12 +217,12 @@ def write_all_scores(results_dir: Path) -> Path:
 def _scores_of(folder: Path) -> pd.DataFrame | None:
     """The scores of the run in `folder`; None where that is no run of its own."""
     if not (folder / RUN).exists():
-        print(f"left out: {folder} holds scores, but no {RUN}", file=sys.stderr)
+        say(f"left out: {folder} holds scores, but no {RUN}")
         return None
     table = read_rows(folder / SCORES)
     for name in table["run"].unique() if "run" in table else ():
         if name != folder.name and (folder.parent / name / RUN).exists():
-            print(f"left out: {folder} is a copy of the run {name}", file=sys.stderr)
+            say(f"left out: {folder} is a copy of the run {name}")
             return None
     return table.assign(run=folder.name)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import sys
 import zipfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ import torch
 from torch import Tensor
 
 from data.tools.files import write_torch
+from data.tools.terminal import say
 from probe.heads.spec import HeadSpec
 from probe.sgd.bank import Bank
 
@@ -63,7 +63,7 @@ class Checkpoint:
             state: dict[str, Any] = _load(self.path)
             return state if state["settings"] == self.settings else {}
         except Exception:  # what is not ours can raise anything
-            print(f"{self.path} is damaged: its pass begins again", file=sys.stderr)
+            say(f"{self.path} is damaged: its pass begins again")
             self.remove()
             return {}
 
