@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import sys
 import traceback
 import typing
@@ -18,12 +19,20 @@ from data.tools.terminal import say, secure_streams, show, write_stderr
 
 C = TypeVar("C")
 
+
+class _UserPath(click.Path):
+    """A path in which ~ is the user's home also where no shell has seen to it: `--out=~/a.pt`."""
+
+    def convert(self, value: Any, *rest: Any) -> Any:
+        return super().convert(os.path.expanduser(value), *rest)
+
+
 _CLICK_TYPES: dict[Any, Any] = {
     int: int,
     float: float,
     str: str,
     bool: bool,
-    Path: click.Path(path_type=Path),
+    Path: _UserPath(path_type=Path),
 }
 
 
