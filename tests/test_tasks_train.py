@@ -333,6 +333,20 @@ def test_segmentation_of_a_folder_from_a_checkpoint(trained, tmp_path):
     assert set(table["metric"]) == {"miou_percent", "iou_percent:0", "iou_percent:1"}
 
 
+@pytest.mark.usefixtures("no_epoch")
+def test_where_it_starts_is_known_by_content(trained, tmp_path):
+    start = tmp_path / "start.pt"
+    config = quick(tmp_path, weights=str(start))
+    torch.save(load(trained / "saliency.pt"), start)
+    with pytest.raises(AssertionError, match="an epoch began"):
+        train_backbone(config)
+    content = load(start)
+    content["state_dict"]["features.0.bias"] += 1
+    torch.save(content, start)
+    with pytest.raises(UserError, match=r"other settings \(weights_sha256"):
+        train_backbone(config)
+
+
 def test_it_learns_what_needs_no_position(tmp_path):
     # The right half is white in every image: one level and few steps are enough.
     folder = write_pairs(tmp_path / "halves", "images", "masks", count=20)

@@ -36,6 +36,10 @@ class TaskNetwork(nn.Module):
         normalization: str = "none",
     ) -> None:
         super().__init__()
+        self.started_from = {
+            "weights": backbone.weights,
+            "weights_sha256": backbone.weights_sha256,
+        }
         self.backbone = backbone.module.train().requires_grad_(True)
         self.nodes = list(backbone.taps.values())
         self.normalization = normalization

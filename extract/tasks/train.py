@@ -70,13 +70,13 @@ def _train_and_score(config: TaskConfig) -> Path:
     dtype = torch.bfloat16 if fast or config.precision == "bf16" else torch.float32
     pairs, tests = training_pairs(config), test_pairs(config)
     _check_tests(pairs, tests)
-    settings = _settings(config, pairs, dtype)
+    network = build_network(config, len(pairs.classes) or 1)
+    settings = {**_settings(config, pairs, dtype), **network.started_from}
     folder = results.run_folder(config.results_dir, config.out.stem)
     if not config.overwrite:
         for path in (config.out, checkpoint.last_path(config.out)):
             checkpoint.check_settings(path, settings)
         results.check_run(folder, settings)
-    network = build_network(config, len(pairs.classes) or 1)
     network = network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = torch.optim.Adam(network.parameters(), lr=config.learning_rate, fused=True)
     trainer = Trainer(network, optimizer, device, dtype)
@@ -130,7 +130,6 @@ def _settings(config: TaskConfig, pairs: PairSet, dtype: torch.dtype) -> dict[st
         "data_sha256": pairs.sha256,
         "images": len(pairs),
         "padding": config.padding,
-        "weights": config.weights,
         "levels": config.levels,
         "image_size": config.image_size,
         "normalization": config.normalization,
