@@ -18,7 +18,7 @@ LOG_INTERVAL_SECONDS = 15.0
 
 
 @contextmanager
-def meter(*, total: int, description: str, unit: str) -> Iterator[Callable[[int], None]]:
+def meter(*, total: int, description: str, unit: str) -> Iterator[Callable[[int], object]]:
     """A function to call with the units of work just done; it shows on stderr how far all is.
 
     A terminal gets a tqdm bar; anything else gets one line every 15 s, and one at the end.
