@@ -18,14 +18,18 @@ LOG_INTERVAL_SECONDS = 15.0
 
 
 @contextmanager
-def meter(*, total: int, description: str, unit: str) -> Iterator[Callable[[int], object]]:
+def meter(*, total: int, description: str, unit: str) -> Iterator[Callable[[int], None]]:
     """A function to call with the units of work just done; it shows on stderr how far all is.
 
     A terminal gets a tqdm bar; anything else gets one line every 15 s, and one at the end.
     """
     if sys.stderr is not None and sys.stderr.isatty():
         with tqdm(total=total, desc=description, unit=unit, file=_Stderr()) as bar:
-            yield bar.update
+
+            def move(units: int) -> None:
+                bar.update(units)
+
+            yield move
         return
     started = last = time.monotonic()
     done = 0
