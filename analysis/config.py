@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from data.tools.command import setting
 from data.tools.errors import UserError
+from data.tools.settings import check_settings, setting, spelled
 
 TABLES = ("1", "2a", "2b", "3", "4", "5a", "5b", "6", "R2", "study")
 FIGURE_FORMATS = ("pdf", "png")
@@ -49,5 +49,9 @@ class TablesConfig:
     )
 
     def __post_init__(self) -> None:
+        check_settings(self)
         if self.claims and self.compare:
-            raise UserError("--claims and --compare each print one thing only: leave one out")
+            raise UserError(
+                f"{spelled('claims')} and {spelled('compare')} each print one thing only: leave "
+                "one out"
+            )

@@ -36,7 +36,7 @@ def _list_weights(_: bool) -> None:
 def _show_info(folder: Path) -> None:
     from data.cache.reader import FeatureCache
 
-    cache = FeatureCache(folder)
+    cache = FeatureCache(folder.expanduser())
     info = {
         **cache.identity.to_json(),
         "bad_images": [f"{bad.images} {bad.name}: {bad.reason}" for bad in cache.bad],
@@ -49,6 +49,7 @@ def _show_info(folder: Path) -> None:
 def _verify(folder: Path) -> None:
     from data.cache.verify import find_damage, set_aside
 
+    folder = folder.expanduser()
     damage = find_damage(folder)
     if not damage:
         show(f"{folder} is whole")

@@ -7,9 +7,10 @@ from pathlib import Path
 
 from data.cache.names import cache_name, recipe_suffix
 from data.protocols import FEATURE_PROTOCOLS, FeatureRecipe, find_protocol
-from data.tools.command import setting
+from data.tools.device import check_device
 from data.tools.errors import UserError
-from data.tools.parallel import BACKENDS
+from data.tools.parallel import BACKENDS, check_cluster, check_scheduler
+from data.tools.settings import MAX_SEED, check_settings, setting, spelled
 from data.vocabulary import COMPRESSIONS, IMAGE_SIZE, PADDINGS
 from extract.backbones.normalization import parse_normalization
 
@@ -58,14 +59,18 @@ class ExtractConfig:
     taps: str | None = setting(
         "Comma-separated names of the modules to tap as f1, f2, ..., instead of the protocol's.",
         None,
+        check=lambda text: _split_taps(text),
     )
     crop_border: int = setting(
         "Cells to drop at every side of every tapped map, in its own resolution, before it is "
         "aligned.",
         0,
+        at_least=0,
     )
-    image_size: int = setting("Pixels a side of the images the backbone sees.", IMAGE_SIZE)
-    device: str = setting("auto, cpu or cuda[:N].", "auto")
+    image_size: int = setting(
+        "Pixels a side of the images the backbone sees.", IMAGE_SIZE, at_least=1
+    )
+    device: str = setting("auto, cpu or cuda[:N].", "auto", check=check_device)
     precision: str = setting(
         "Format the backbone computes in; auto is bf16 or fp16 where the device is fast at it.",
         "auto",
@@ -74,43 +79,46 @@ class ExtractConfig:
     batch_size: int | None = setting(
         "Images per forward pass (default 16 on a CPU, 64 on a GPU); halved when out of memory.",
         None,
+        at_least=1,
     )
     num_workers: int | None = setting(
-        "Threads that decode images (default half of the cores, at most 16).", None
+        "Threads that decode images (default half of the cores, at most 16).", None, at_least=1
     )
-    seed: int = setting("Of random weights, noise images and samples.", 0)
-    limit: int | None = setting("At most this many training and this many test images.", None)
+    seed: int = setting(
+        "Of random weights, noise images and samples.", 0, at_least=0, at_most=MAX_SEED
+    )
+    limit: int | None = setting(
+        "At most this many training and this many test images.", None, at_least=1
+    )
     strict: bool = setting("Refuse when an image cannot be decoded, instead of listing it.", False)
     compression: str = setting(
         "Compress the cache; bitshuffle-lz4 needs hdf5plugin.", "none", choices=COMPRESSIONS
     )
-    num_shards: int = setting("Split the extraction over this many jobs ...", 1)
-    shard_index: int = setting("... of which this is number 0, 1, ...", 0)
-    jobs: int = setting("Processes on this machine (loky) or tasks at a time (dask).", 1)
+    num_shards: int = setting("Split the extraction over this many jobs ...", 1, at_least=1)
+    shard_index: int = setting("... of which this is number 0, 1, ...", 0, at_least=0)
+    jobs: int = setting(
+        "Processes on this machine (loky) or tasks at a time (dask).", 1, at_least=1
+    )
     backend: str = setting("joblib backend of --jobs.", "loky", choices=BACKENDS)
-    scheduler: str | None = setting("Address of the Dask scheduler, tcp://HOST:PORT.", None)
+    scheduler: str | None = setting(
+        "Address of the Dask scheduler, tcp://HOST:PORT.", None, check=check_scheduler
+    )
     overwrite: bool = setting("Delete a cache made from something else and begin again.", False)
 
     def __post_init__(self) -> None:
-        counts = ("batch_size", "limit", "image_size", "num_workers", "num_shards", "jobs")
-        for name in counts:
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise UserError(f"{_option(name)} {value}: must be at least 1")
-        for name in ("seed", "crop_border"):
-            if getattr(self, name) < 0:
-                raise UserError(f"{_option(name)} {getattr(self, name)}: must not be negative")
+        check_settings(self)
         if self.normalization is not None:
             parse_normalization(self.normalization)  # refuses what it does not know
-        if not 0 <= self.shard_index < self.num_shards:
+        check_cluster(self.backend, self.scheduler)
+        if self.shard_index >= self.num_shards:
             raise UserError(
-                f"--shard-index {self.shard_index}: must be 0 to {self.num_shards - 1} "
-                f"with --num-shards {self.num_shards}"
+                f"{spelled('shard_index')} {self.shard_index} must be 0 to {self.num_shards - 1} "
+                f"with {spelled('num_shards')} {self.num_shards}"
             )
         if self.overwrite and self.num_shards > 1:
             raise UserError(
-                "--overwrite with --num-shards would delete what the other jobs have done: "
-                "delete the cache folder, then start all jobs without --overwrite"
+                f"{spelled('overwrite')} with {spelled('num_shards')} would delete what the other "
+                "jobs have done: delete the cache folder, then start all jobs without it"
             )
 
     @property
@@ -124,7 +132,7 @@ class ExtractConfig:
     @property
     def tap_names(self) -> str | tuple[str, ...]:
         """The protocol's table of taps, or the nodes asked for."""
-        return self.features.taps if self.taps is None else tuple(self.taps.split(","))
+        return self.features.taps if self.taps is None else _split_taps(self.taps)
 
     def folder(self, backbone: str, weights: str) -> Path:
         """Where the cache of this backbone and these weights (labels) goes."""
@@ -132,5 +140,9 @@ class ExtractConfig:
         return self.cache_dir / cache_name(backbone, weights, self.padding, suffix)
 
 
-def _option(name: str) -> str:
-    return "--" + name.replace("_", "-")
+def _split_taps(text: str) -> tuple[str, ...]:
+    """The names in `text`; `ValueError` when one is empty or there twice."""
+    names = tuple(name.strip() for name in text.split(","))
+    if not all(names) or len(set(names)) < len(names):
+        raise ValueError("give names of modules, each once, with commas between them")
+    return names

@@ -7,8 +7,12 @@ from pathlib import Path
 
 from data.protocols import PROTOCOLS
 from data.targets import PATTERNS
-from data.tools.command import setting
-from data.tools.parallel import BACKENDS
+from data.tools.device import check_device
+from data.tools.errors import UserError
+from data.tools.parallel import BACKENDS, check_cluster, check_scheduler
+from data.tools.settings import check_settings, setting, spelled
+from data.vocabulary import ALL_LEVELS, LEVELS
+from probe.heads.spec import DEPTHS, KERNEL_SIZES, PROBE_PADDINGS
 
 
 @dataclass(frozen=True)
@@ -46,20 +50,30 @@ class ProbeConfig:
         "Exact solver: also score every head solved on the first 10, 20, 50, ... training images.",
         False,
     )
-    epochs: int | None = setting("Passes over the training images (default: the protocol's).", None)
-    batch_size: int | None = setting("Images per step (default: the protocol's).", None)
-    seeds: int = setting("Train every head from this many initial weights.", 1)
+    epochs: int | None = setting(
+        "Passes over the training images (default: the protocol's).", None, at_least=1
+    )
+    batch_size: int | None = setting("Images per step (default: the protocol's).", None, at_least=1)
+    seeds: int = setting("Train every head from this many initial weights.", 1, at_least=1)
     backbone: tuple[str, ...] = setting("Only caches of this backbone (repeatable).", ())
     levels: tuple[str, ...] = setting(
-        "Levels a head reads: f5, f1+f2 or all (repeatable; default all).", ()
+        "Levels a head reads: f5, f1+f2 or all (repeatable; default all).",
+        (),
+        check=lambda text: check_levels(text),
     )
-    kernel_size: tuple[int, ...] = setting("1, 3, 5 or 7 (repeatable; default 3).", ())
-    depth: tuple[int, ...] = setting("Convolutions in a head (repeatable; default 1).", ())
-    probe_padding: tuple[int, ...] = setting("Zeros around its input (repeatable; default 0).", ())
+    kernel_size: tuple[int, ...] = setting(
+        "1, 3, 5 or 7 (repeatable; default 3).", (), choices=KERNEL_SIZES
+    )
+    depth: tuple[int, ...] = setting(
+        "Convolutions in a head (repeatable; default 1).", (), choices=DEPTHS
+    )
+    probe_padding: tuple[int, ...] = setting(
+        "Zeros around its input (repeatable; default 0).", (), choices=PROBE_PADDINGS
+    )
     pattern: tuple[str, ...] = setting(
         "Target position map (repeatable; default all five).", (), choices=PATTERNS
     )
-    device: str = setting("auto, cpu or cuda[:N].", "auto")
+    device: str = setting("auto, cpu or cuda[:N].", "auto", check=check_device)
     precision: str = setting(
         "Format of the large products; sums, losses and optimiser stay fp32.",
         "auto",
@@ -74,9 +88,48 @@ class ProbeConfig:
         "Threads of the arithmetic of each run (default: torch's; a run goes on with those it was "
         "begun with). The last digits of a score depend on it, not on --jobs.",
         None,
+        at_least=1,
     )
-    num_workers: int = setting("Threads that score; 0 uses every core.", 0)
-    jobs: int = setting("Caches trained from at a time on this machine (loky).", 1)
+    num_workers: int = setting("Threads that score; 0 uses every core.", 0, at_least=0)
+    jobs: int = setting("Caches trained from at a time on this machine (loky).", 1, at_least=1)
     backend: str = setting("joblib backend of the caches.", "loky", choices=BACKENDS)
-    scheduler: str | None = setting("Address of the Dask scheduler, tcp://HOST:PORT.", None)
+    scheduler: str | None = setting(
+        "Address of the Dask scheduler, tcp://HOST:PORT.", None, check=check_scheduler
+    )
     overwrite: bool = setting("Train again what the results folder holds already.", False)
+
+    def __post_init__(self) -> None:
+        check_settings(self)
+        check_cluster(self.backend, self.scheduler)
+        if self.solver == "exact":
+            self._check_exact()
+        elif self.learning_curve:
+            raise UserError(
+                f"{spelled('learning_curve')} needs nested solutions: add {spelled('solver')} exact"
+            )
+
+    def _check_exact(self) -> None:
+        for name, asked, reason in (
+            ("epochs", self.epochs, "it takes no steps"),
+            ("seeds", self.seeds > 1, "it starts from no weights"),
+            ("precision", self.precision == "bf16", "its products are fp32, its sums fp64"),
+            ("linear", self.linear, "its heads are linear"),
+            ("preload", self.preload in ("ram", "gpu"), "it reads every image once"),
+            ("depth", set(self.depth) - {1}, "only a single convolution is linear"),
+        ):
+            if asked:
+                raise UserError(
+                    f"{spelled('solver')} exact has no use for {spelled(name)}: {reason}; leave "
+                    "it out"
+                )
+
+
+def check_levels(text: str) -> None:
+    """Raise `ValueError` unless `text` names levels: one, several joined by +, or all."""
+    names = text.split("+")
+    unknown = [name for name in names if name not in LEVELS]
+    if text != ALL_LEVELS and unknown:
+        raise ValueError(
+            f"no level is called {unknown[0]!r}: use {', '.join(LEVELS)}, several joined by +, or "
+            f"{ALL_LEVELS}"
+        )

@@ -19,8 +19,6 @@ from probe.config import ProbeConfig
 from probe.heads.paper import table_heads
 from probe.heads.spec import HeadSpec, grid_heads
 
-KERNEL_SIZES, DEPTHS, PROBE_PADDINGS = (1, 3, 5, 7), (1, 2, 3), (0, 1, 2, 3)
-
 
 @dataclass(frozen=True)
 class Run:
@@ -60,7 +58,6 @@ def plan_runs(config: ProbeConfig) -> list[Run]:
     Raises `UserError` when there is no suitable cache, an option has no such value, the caches
     hold different images, or nothing is left to train.
     """
-    _check_options(config)
     caches = find_caches(config)
     runs = [_backbone_run(config, cache, caches[:place]) for place, cache in enumerate(caches)]
     runs += _once_each([_pixels_run(config, cache) for cache in caches])
@@ -122,50 +119,6 @@ def _trained_from(config: ProbeConfig, run: str) -> list[Identity]:
     """The cache that a run of this name was trained from, if the results hold one."""
     settings = results.read_settings(config.results_dir / run)
     return [settings.cache] if settings else []
-
-
-def _check_options(config: ProbeConfig) -> None:
-    choices: list[tuple[str, tuple[Any, ...], tuple[Any, ...]]] = [
-        ("--kernel-size", config.kernel_size, KERNEL_SIZES),
-        ("--depth", config.depth, DEPTHS),
-        ("--probe-padding", config.probe_padding, PROBE_PADDINGS),
-        ("--pattern", config.pattern, PATTERNS),
-    ]
-    for option, values, good in choices:
-        for value in values:
-            if value not in good:
-                listed = ", ".join(map(str, good))
-                raise UserError(f"{option} {value} is not supported: use one of {listed}")
-    for option, number in (
-        ("--seeds", config.seeds),
-        ("--epochs", config.epochs),
-        ("--batch-size", config.batch_size),
-        ("--threads", config.threads),
-        ("--jobs", config.jobs),
-    ):
-        if number is not None and number < 1:
-            raise UserError(f"{option} {number} is not positive: use 1 or more")
-    if config.num_workers < 0:
-        raise UserError(f"--num-workers {config.num_workers} is negative: use 0 for every core")
-    if config.scheduler is not None and config.backend != "dask":
-        raise UserError(f"--scheduler {config.scheduler} is of a cluster: add --backend dask")
-    if config.solver == "exact":
-        _check_exact(config)
-    elif config.learning_curve:
-        raise UserError("--learning-curve needs nested solutions: add --solver exact")
-
-
-def _check_exact(config: ProbeConfig) -> None:
-    for option, asked, reason in (
-        ("--epochs", config.epochs, "it takes no steps"),
-        ("--seeds", config.seeds > 1, "it starts from no weights"),
-        ("--precision", config.precision == "bf16", "its products are fp32, its sums fp64"),
-        ("--linear", config.linear, "its heads are linear"),
-        ("--preload", config.preload in ("ram", "gpu"), "it reads every image once"),
-        ("--depth", set(config.depth) - {1}, "only a single convolution is linear"),
-    ):
-        if asked:
-            raise UserError(f"--solver exact has no use for {option}: {reason}; leave it out")
 
 
 def _protocol(config: ProbeConfig, cache: FeatureCache) -> tuple[Protocol, str]:

@@ -155,13 +155,13 @@ def test_sweep_leaves_out_what_does_not_fit_or_is_not_linear(tmp_path: Path, mon
 @pytest.mark.parametrize(
     ("changes", "named"),
     [
-        ({"epochs": 3}, "--epochs"),
-        ({"seeds": 2}, "--seeds"),
-        ({"precision": "bf16"}, "--precision"),
-        ({"depth": (2,)}, "--depth"),
-        ({"preload": "ram"}, "--preload"),
-        ({"linear": True}, "--linear"),
-        ({"solver": "sgd", "learning_curve": True}, "--solver exact"),
+        ({"epochs": 3}, "epochs"),
+        ({"seeds": 2}, "seeds"),
+        ({"precision": "bf16"}, "precision"),
+        ({"depth": (2,)}, "depth"),
+        ({"preload": "ram"}, "preload"),
+        ({"linear": True}, "linear"),
+        ({"solver": "sgd", "learning_curve": True}, "solver exact"),
     ],
 )
 def test_options_that_mean_nothing_here_are_refused(tmp_path: Path, changes, named):

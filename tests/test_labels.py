@@ -64,7 +64,7 @@ def test_weights_can_be_named(photos: Path, two_files: tuple[Path, Path]) -> Non
     found = extract_features(config(photos, two_files[0], weights_name="mine"))
     assert found.name.startswith("squeezenet1_1-mine-zeros")
     for name in ("imagenet", "hed", "a/b", "-", "", "=1", "a\nb", "x" * 200):
-        with pytest.raises(UserError, match="--weights-name"):
+        with pytest.raises(UserError, match=r"weights.name"):
             extract_features(config(photos, two_files[0], weights_name=name))
     with pytest.raises(UserError, match="these are for files"):
         extract_features(small_config(photos, found.parent, weights_name="mine"))

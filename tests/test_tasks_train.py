@@ -225,7 +225,7 @@ def test_a_folder_in_the_way_is_found_before_the_first_epoch(tmp_path, name):
 @pytest.mark.parametrize("name", ["..pt", "...", "", "a\nb.pt", "s-last.pt", "here"])
 def test_names_that_cannot_name_a_training_are_refused(tmp_path, name):
     (tmp_path / "here").mkdir()
-    with pytest.raises(UserError, match=r"--out .*give a name like saliency\.pt"):
+    with pytest.raises(UserError, match=r"out .*give a name like saliency\.pt"):
         TaskConfig("saliency", tmp_path / name)
 
 

@@ -219,14 +219,14 @@ def test_caches_of_different_images_are_refused(folder: Path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--levels", "f9"], "unknown level 'f9'.*input, f1, f2, f3, f4, f5"),
+        (["--levels", "f9"], "no level is called .f9.: use input, f1, f2, f3, f4, f5"),
         (["--kernel-size", "4"], "--kernel-size 4.*1, 3, 5, 7"),
         (["--backbone", "alexnet"], "no cache of backbone 'alexnet'.*vgg16"),
         (["--protocol", "reproduction"], "extract-features --protocol reproduction"),
         (["--seeds", "0"], "--seeds 0"),
-        (["--jobs", "0"], "--jobs 0 .* 1 or more"),
-        (["--threads", "0"], "--threads 0 .* 1 or more"),
-        (["--num-workers", "-1"], "--num-workers -1 .* 0 for every core"),
+        (["--jobs", "0"], "--jobs 0 .* 1"),
+        (["--threads", "0"], "--threads 0 .* 1"),
+        (["--num-workers", "-1"], "--num-workers -1 .* 0"),
         (["--scheduler", "tcp://here:1"], "--scheduler tcp://here:1 .*--backend dask"),
         (["--sweep", "--kernel-size", "5"], "no head is left"),
         (["--device", "tpu"], "'tpu'.*auto, cpu"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import sys
 import traceback
 import typing
@@ -15,16 +14,10 @@ from typing import Any, TypeVar
 import click
 
 from data.tools.errors import UserError
+from data.tools.settings import choices_of, named_as_options
 from data.tools.terminal import say, secure_streams, show, write_stderr
 
 C = TypeVar("C")
-
-
-class _UserPath(click.Path):
-    """A path in which ~ is the user's home also where no shell has seen to it: `--out=~/a.pt`."""
-
-    def convert(self, value: Any, *rest: Any) -> Any:
-        return super().convert(os.path.expanduser(value), *rest)
 
 
 _CLICK_TYPES: dict[Any, Any] = {
@@ -32,19 +25,8 @@ _CLICK_TYPES: dict[Any, Any] = {
     float: float,
     str: str,
     bool: bool,
-    Path: _UserPath(path_type=Path),
+    Path: click.Path(path_type=Path),
 }
-
-
-def setting(help: str, default: Any = dataclasses.MISSING, *, choices: tuple[str, ...] = ()) -> Any:
-    """A dataclass field that is also a command-line option.
-
-    Without a default the option is required. A `tuple[...]` field becomes a repeatable option.
-    """
-    metadata = {"help": help, "choices": choices}
-    if default is dataclasses.MISSING:
-        return dataclasses.field(metadata=metadata)
-    return dataclasses.field(default=default, metadata=metadata)
 
 
 def stage_command(
@@ -58,7 +40,7 @@ def stage_command(
     """
 
     def callback(debug: bool, **values: Any) -> None:
-        with exit_codes(debug=debug, resume=resume):
+        with named_as_options(), exit_codes(debug=debug, resume=resume):
             run(config_class(**values))
 
     hints = typing.get_type_hints(config_class)
@@ -83,7 +65,8 @@ def instead(name: str, action: Callable[[Any], None], help: str, **options: Any)
     def callback(context: click.Context, _: click.Parameter, value: Any) -> None:
         if not value or context.resilient_parsing:
             return
-        with exit_codes(debug="--debug" in sys.argv, resume="run the same command again"):
+        debug = "--debug" in sys.argv
+        with named_as_options(), exit_codes(debug=debug, resume="run the same command again"):
             action(value)
         context.exit()
 
@@ -142,7 +125,7 @@ def _option(field: dataclasses.Field[Any], hint: Any) -> click.Option:
     multiple = typing.get_origin(hint) is tuple
     kind = next((a for a in arguments if a in _CLICK_TYPES), hint) if arguments else hint
     required = field.default is dataclasses.MISSING
-    choices = field.metadata["choices"]
+    choices = choices_of(field) if kind is str else ()  # click knows no choice of numbers
     options: dict[str, Any] = {
         "help": field.metadata["help"],
         "required": required,

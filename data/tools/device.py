@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -10,6 +11,12 @@ from data.tools.errors import UserError
 
 if TYPE_CHECKING:
     import torch
+
+
+def check_device(name: str) -> None:
+    """Raise `ValueError` unless `name` can be a device; whether there is one is seen later."""
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", name):
+        raise ValueError("use auto, cpu, cuda or cuda:N")
 
 
 def find_device(name: str) -> torch.device:

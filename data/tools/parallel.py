@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, TypeVar
@@ -9,12 +10,29 @@ from typing import Any, TypeVar
 import joblib
 
 from data.tools.errors import UserError
+from data.tools.settings import spelled
 
 A = TypeVar("A")
 T = TypeVar("T")
 
 BACKENDS = ("loky", "dask")
 CONNECT_SECONDS = 10  # until a scheduler that does not answer is given up
+
+
+def check_scheduler(address: str) -> None:
+    """Raise `ValueError` unless `address` can be that of a Dask scheduler."""
+    if not re.fullmatch(r"[a-z]+://\S+", address):
+        raise ValueError("give the address as the scheduler prints it, tcp://HOST:PORT")
+
+
+def check_cluster(backend: str, scheduler: str | None) -> None:
+    """Raise `UserError` unless backend and scheduler go together."""
+    if backend == "dask" and scheduler is None:
+        raise UserError(f"{spelled('backend')} dask needs {spelled('scheduler')} tcp://HOST:PORT")
+    if backend != "dask" and scheduler is not None:
+        raise UserError(
+            f"{spelled('scheduler')} {scheduler} is of a cluster: add {spelled('backend')} dask"
+        )
 
 
 def run_tasks(
@@ -31,15 +49,13 @@ def run_tasks(
     Dask worker dies is given to another worker. Raises what a task raises, and `UserError` when
     there is no such cluster.
     """
-    where = _cluster(scheduler) if backend == "dask" else nullcontext()
+    where = _cluster(scheduler) if scheduler is not None else nullcontext()
     with where, joblib.parallel_config(backend=backend, n_jobs=-1 if backend == "dask" else jobs):
         calls = (joblib.delayed(function)(*task) for task in tasks)
         yield from joblib.Parallel(return_as="generator_unordered", pre_dispatch="all")(calls)
 
 
-def _cluster(scheduler: str | None) -> AbstractContextManager[Any]:
-    if scheduler is None:
-        raise UserError("--backend dask needs --scheduler tcp://HOST:PORT")
+def _cluster(scheduler: str) -> AbstractContextManager[Any]:
     try:
         from distributed import Client
     except ImportError:

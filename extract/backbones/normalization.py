@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from data.tools.errors import UserError
+from data.tools.settings import spelled
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -57,7 +58,8 @@ def parse_normalization(text: str) -> Normalization:
             raise ValueError("a deviation is above 0")
     except ValueError as error:
         raise UserError(
-            f"--normalization {text!r}: {error}; use {', '.join(NAMED)}, caffe, caffe:B,G,R or "
+            f"{spelled('normalization')} {text!r}: {error}; use {', '.join(NAMED)}, caffe, "
+            "caffe:B,G,R or "
             "MEAN/STD such as 0.5/0.5 or 0.485,0.456,0.406/0.229,0.224,0.225"
         ) from error
     return Normalization(mean, std)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from data.tools.command import setting
+from data.tools.device import check_device
 from data.tools.errors import UserError
+from data.tools.settings import MAX_SEED, check_settings, setting, spelled
 from data.vocabulary import PADDINGS, TASKS
 from extract.backbones.normalization import parse_normalization
 
@@ -40,49 +41,59 @@ class TaskConfig:
     levels: str = setting(
         "Levels the decoder reads. Nothing beyond the deepest is trained.", "f3+f4+f5"
     )
-    image_size: int = setting("Pixels a side; padding none needs 196 to reach f5, 92 f4.", 224)
+    image_size: int = setting(
+        "Pixels a side; padding none needs 196 to reach f5, 92 f4.", 224, at_least=1
+    )
     classes: int | None = setting(
         "Classes of a segmentation folder, the background included; VOC and the generated set "
         "know theirs.",
         None,
+        at_least=1,
     )
     limit: int | None = setting(
-        "At most that many training images, and that many of each test set.", None
+        "At most that many training images, and that many of each test set.",
+        None,
+        check=lambda limit: _check_limit(limit),
     )
-    epochs: int = setting("Passes over the training images.", 20)
-    batch_size: int = setting("Images per step.", 8)
-    learning_rate: float = setting("Largest rate of Adam, after warm-up.", 1e-4)
+    epochs: int = setting("Passes over the training images.", 20, at_least=1)
+    batch_size: int = setting("Images per step.", 8, at_least=1)
+    learning_rate: float = setting(
+        "Largest rate of Adam, after warm-up.", 1e-4, check=lambda rate: _check_rate(rate)
+    )
     normalization: str = setting(
         "What the backbone sees: [0, 1] (none), as extract-features does by default, imagenet, "
         "half, caffe, caffe:B,G,R or MEAN/STD.",
         "none",
     )
-    device: str = setting("auto, cpu or cuda[:N].", "auto")
+    device: str = setting("auto, cpu or cuda[:N].", "auto", check=check_device)
     precision: str = setting(
         "Format of the large products; weights, loss and optimiser stay fp32.",
         "auto",
         choices=("auto", "fp32", "bf16"),
     )
-    num_workers: int = setting("Processes that decode images.", 0)
-    seed: int = setting("Of the weights, the order of the images and the generated set.", 0)
+    num_workers: int = setting("Processes that decode images.", 0, at_least=0)
+    seed: int = setting(
+        "Of the weights, the order of the images and the generated set.",
+        0,
+        at_least=0,
+        at_most=MAX_SEED,
+    )
     overwrite: bool = setting("Begin again instead of going on from the last epoch.", False)
 
     def __post_init__(self) -> None:
+        check_settings(self)
         _check_name(self.out)
         parse_normalization(self.normalization)  # refuses what it does not know
-        for name in ("epochs", "batch_size", "image_size", "classes"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise UserError(f"--{name.replace('_', '-')} {value}: must be at least 1")
-        if self.limit is not None and self.limit < HELD_OUT:
-            raise UserError(
-                f"--limit {self.limit} leaves no image to validate on: give at least {HELD_OUT}"
-            )
-        if self.learning_rate <= 0:
-            raise UserError(f"--learning-rate {self.learning_rate}: must be above 0")
-        for name in ("seed", "num_workers"):
-            if getattr(self, name) < 0:
-                raise UserError(f"--{name.replace('_', '-')} must not be negative")
+
+
+def _check_limit(limit: int) -> None:
+    if limit < HELD_OUT:
+        raise ValueError(f"leaves no image to validate on: give at least {HELD_OUT}")
+
+
+def _check_rate(rate: float) -> None:
+    if rate <= 0:
+        raise ValueError("must be above 0")
 
 
 def _check_name(out: Path) -> None:
@@ -90,8 +101,9 @@ def _check_name(out: Path) -> None:
     remedy = "give a name like saliency.pt"
     if not out.stem.strip(".") or not out.name.isprintable() or out.is_dir():
         what = "a folder" if out.is_dir() else "no name for a checkpoint"
-        raise UserError(f"--out {str(out)!r}: {what}; {remedy}")
+        raise UserError(f"{spelled('out')} {str(out)!r}: {what}; {remedy}")
     if out.stem.endswith(LAST):
         raise UserError(
-            f"--out {str(out)!r}: NAME{LAST} is where the last epoch of NAME is kept; {remedy}"
+            f"{spelled('out')} {str(out)!r}: NAME{LAST} is where the last epoch of NAME is kept; "
+            f"{remedy}"
         )

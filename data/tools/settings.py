@@ -1,0 +1,144 @@
+"""Settings: fields of dataclasses that are options of a command too, and the check both pass."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+import numbers
+import typing
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from pathlib import Path
+from types import NoneType
+from typing import Any
+
+from data.tools.errors import UserError
+
+MAX_SEED = 2**63 - 1  # what JSON, HDF5 and torch all hold
+
+_NAMED_AS_OPTIONS: ContextVar[bool] = ContextVar("named as options", default=False)
+_NEAR = 5  # names suggested, of possibly hundreds
+_KINDS: dict[type, str] = {
+    int: "a whole number",
+    float: "a number",
+    str: "a text that is not empty",
+    bool: "True or False",
+    Path: "a path",
+}
+
+
+def setting(
+    help: str,
+    default: Any = dataclasses.MISSING,
+    *,
+    choices: tuple[Any, ...] | Callable[[], tuple[Any, ...]] = (),
+    at_least: float | None = None,
+    at_most: float | None = None,
+    check: Callable[[Any], object] | None = None,
+) -> Any:
+    """A field of a configuration dataclass whose `__post_init__` calls `check_settings`.
+
+    Without a default it is required; a `tuple[...]` field is a repeatable option. `choices` are
+    the values it may have (a function where others can be added), `at_least` and `at_most` its
+    range, and `check` raises `ValueError`, with reason and remedy, for a value it does not take.
+    """
+    metadata = {
+        "help": help,
+        "choices": choices,
+        "at_least": at_least,
+        "at_most": at_most,
+        "check": check,
+    }
+    if default is dataclasses.MISSING:
+        return dataclasses.field(metadata=metadata)
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def choices_of(field: dataclasses.Field[Any]) -> tuple[Any, ...]:
+    """The values that the field may have; () where any will do."""
+    choices = field.metadata["choices"]
+    return tuple(choices() if callable(choices) else choices)
+
+
+@contextmanager
+def named_as_options() -> Iterator[None]:
+    """Inside, settings are called as on the command line: `--kernel-size`, not `kernel_size`."""
+    token = _NAMED_AS_OPTIONS.set(True)
+    try:
+        yield
+    finally:
+        _NAMED_AS_OPTIONS.reset(token)
+
+
+def spelled(name: str) -> str:
+    """The field `name` in the caller's language."""
+    return "--" + name.replace("_", "-") if _NAMED_AS_OPTIONS.get() else name
+
+
+def check_settings(config: Any) -> None:
+    """Check every field of a configuration, which is frozen and may be of any such dataclass.
+
+    Paths may be given as `str` (`~` is the home folder) and tuples as lists; what is repeated in
+    a tuple counts once. Raises `UserError` with the field, its value, and what it could be.
+    """
+    hints = typing.get_type_hints(type(config))
+    for field in dataclasses.fields(config):
+        value = _checked(field, hints[field.name], getattr(config, field.name))
+        object.__setattr__(config, field.name, value)
+
+
+def _checked(field: dataclasses.Field[Any], hint: Any, value: Any) -> Any:
+    parts = typing.get_args(hint)
+    if value is None and NoneType in parts:
+        return None
+    if typing.get_origin(hint) is not tuple:
+        kind = next((part for part in parts if part is not NoneType), hint)
+        return _checked_value(field, kind, value)
+    if not isinstance(value, (tuple, list)):
+        raise UserError(f"{spelled(field.name)} {value!r} must be a tuple, such as ({value!r},)")
+    return tuple(dict.fromkeys(_checked_value(field, parts[0], item) for item in value))
+
+
+def _checked_value(field: dataclasses.Field[Any], kind: type, value: Any) -> Any:
+    name = spelled(field.name)
+    converted = _converted(kind, value)
+    if converted is None:
+        raise UserError(f"{name} {value!r} must be {_KINDS[kind]}")
+    choices = choices_of(field)
+    if choices and converted not in choices:
+        raise UserError(f"{name} {value!r} is unknown: use {listed(value, choices)}")
+    low, high = field.metadata["at_least"], field.metadata["at_most"]
+    if low is not None and converted < low:
+        raise UserError(f"{name} {value!r} must be at least {low}")
+    if high is not None and converted > high:
+        raise UserError(f"{name} {value!r} must be at most {high}")
+    try:
+        if field.metadata["check"]:
+            field.metadata["check"](converted)
+    except ValueError as error:
+        raise UserError(f"{name} {value!r}: {error}") from None
+    return converted
+
+
+def _converted(kind: type, value: Any) -> Any:
+    """`value` as the field's type, or None where it is of another."""
+    if kind is Path:
+        text = str(value) if isinstance(value, (str, Path)) else ""
+        return Path(text).expanduser() if text and "\0" not in text else None
+    if kind in (int, float):
+        number = numbers.Integral if kind is int else numbers.Real
+        if isinstance(value, bool) or not isinstance(value, number) or not math.isfinite(value):
+            return None
+        return kind(value)  # type: ignore[call-overload]
+    return value if isinstance(value, kind) and value != "" else None
+
+
+def listed(value: Any, choices: tuple[Any, ...]) -> str:
+    """The choices in words: all of a few, else those near to `value`."""
+    near = difflib.get_close_matches(str(value), map(str, choices), _NEAR, cutoff=0.5)
+    shown = list(map(str, choices)) if len(choices) <= 2 * _NEAR else near
+    if not shown:
+        shown = [*map(str, choices[:_NEAR]), "..."]
+    return f"one of {', '.join(shown)}" if len(shown) > 1 else shown[0]
