@@ -21,6 +21,7 @@ import argparse
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -29,7 +30,9 @@ from torch import Tensor
 from torchvision import models
 
 from benchmarks.timing import machine
+from data.cache.manifest import Manifest, describe_images
 from data.cache.shards import SHARD_IMAGES, ShardWriter, shard_count
+from data.cache.writer import CacheWriter
 from data.images.samples import sample_image
 from data.images.study import find_images
 from data.tools.device import find_device
@@ -60,18 +63,18 @@ def make_job(config: ExtractConfig, folder: Path) -> Job:
     device = find_device(config.device)
     backbone = load_configured(config)
     images = find_images(config.train, config.test, limit=None, seed=0, num_workers=2)
-    manifest = describe_extraction(
+    identity = describe_extraction(
         config,
         backbone,
-        images,
         LevelExtractor(backbone, config.features).channels(config.image_size),
         device=device,
         precision=resolve_precision(config.precision, device),
     )
-    folder.mkdir()
-    job = Job(config, device, backbone, images, manifest, folder)
-    if backbone.has_untrained_batch_norm:
-        job.manifest = manifest.calibrated(job.measure_statistics())
+    identity = replace(identity, images=describe_images(images.records))
+    manifest = Manifest(identity, images.records, images.bad)
+    job = Job(config, device, backbone, images, CacheWriter(folder, manifest))
+    with job.cache as cache, cache.alone():
+        job.settle()
     return job
 
 
@@ -104,7 +107,7 @@ def plain_loop(name: str, batches: list[Tensor], device: torch.device) -> Callab
 
 def bare_forward(job: Job, batches: list[Tensor]) -> Callable[[], None]:
     """The network as far as its last tap, on images on the device."""
-    precision = job.manifest.identity.precision
+    precision = job.cache.manifest.identity.precision
     on_device = [b.to(job.device).contiguous(memory_format=torch.channels_last) for b in batches]
     module = job.backbone.module.to(job.device).to(memory_format=torch.channels_last)
     nodes = list(job.backbone.taps.values())
@@ -121,8 +124,8 @@ def bare_forward(job: Job, batches: list[Tensor]) -> Callable[[], None]:
 
 def measure(job: Job) -> dict[str, float]:
     """Seconds of every variant and stage, over the same images."""
-    count = len(job.manifest.records)
-    parts = batch_rows(job.shards, count, job.batch_size)
+    count = len(job.cache.manifest.records)
+    parts = batch_rows(job.cache.all_shards, count, job.batch_size)
     workers = resolve_workers(job.config)
     pixels = [batch.images for batch in load_batches(job.images, parts, num_workers=workers)]
     inputs = [images.permute(0, 3, 1, 2).float().div(255).contiguous() for images in pixels]
@@ -130,9 +133,10 @@ def measure(job: Job) -> dict[str, float]:
         job.backbone,
         job.config.features,
         device=job.device,
-        precision=job.manifest.identity.precision,
+        precision=job.cache.manifest.identity.precision,
         batch_size=job.batch_size,
     )
+    everything = job.cache.all_shards
     plain = plain_loop(job.config.backbone, inputs, job.device)
     bare = bare_forward(job, inputs)
     for warm_up in (plain_loop(job.config.backbone, inputs[:1], job.device), bare):
@@ -146,7 +150,7 @@ def measure(job: Job) -> dict[str, float]:
         ),
         "levels alone": seconds(lambda: [computer(p).arrays() for p in pixels], job.device),
         "writing alone": seconds(lambda: write_only(job, levels.arrays()), job.device),
-        "extraction": seconds(lambda: job.compute(job.shards, show_progress=False), job.device),
+        "extraction": seconds(lambda: job.compute(everything, show_progress=False), job.device),
     }
 
 
@@ -154,9 +158,9 @@ def write_only(job: Job, levels: tuple[dict, dict]) -> None:
     """Shards of the same bytes over and over."""
     features, errors = levels
     size = len(next(iter(features.values())))
-    count = len(job.manifest.records)
+    count = len(job.cache.manifest.records)
     for shard in range(shard_count(count)):
-        writer = ShardWriter(job.folder, shard, job.manifest)
+        writer = ShardWriter(job.cache.folder, shard, job.cache.manifest)
         left = min(SHARD_IMAGES, count - shard * SHARD_IMAGES)
         for start in range(0, left, size):
             stop = min(size, left - start)
@@ -193,13 +197,14 @@ def main() -> None:
 
 def report(job: Job, taken: dict[str, float]) -> None:
     """Print rates and ratios."""
-    count = len(job.manifest.records)
-    identity = job.manifest.identity
+    count = len(job.cache.manifest.records)
+    identity = job.cache.manifest.identity
     print(machine())
     print(f"{count} images, {identity.backbone}, {identity.precision}, {job.device}")
     for name, duration in taken.items():
         print(f"  {name}: {count / duration:.1f} images/s")
-    print(f"  written: {job.bytes_of(job.shards) / taken['extraction'] / 1e6:.0f} MB/s")
+    written = job.cache.bytes_of(job.cache.all_shards)
+    print(f"  written: {written / taken['extraction'] / 1e6:.0f} MB/s")
     print(f"plain loop over extraction: {taken['plain fp32 loop'] / taken['extraction']:.2f}")
     print(f"bare forward over extraction: {taken['bare forward'] / taken['extraction']:.2f}")
     stages = ("decoding alone", "levels alone", "writing alone")

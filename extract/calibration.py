@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BytesIO
 
+import h5py
 import torch
 
 from data.cache.identity import Calibration
-from data.cache.members import CALIBRATION
 from data.images.study import ImageSet
 from data.tools.errors import UserError
-from data.tools.files import sha256_of
-from data.tools.hdf5 import open_hdf5, writing_hdf5
 from extract.backbones.backbone import Backbone, calibrate
 from extract.loading import load_batches
 
@@ -19,17 +20,13 @@ IMAGES = 64  # the first training images, in order
 BATCH_SIZE = 16
 
 
-def write_calibration(
-    folder: Path,
-    backbone: Backbone,
-    images: ImageSet,
-    *,
-    normalization: str,
-    num_workers: int,
-) -> Calibration:
-    """Calibrate `backbone` in place and keep its statistics in the folder; what was done.
+def measure_statistics(
+    backbone: Backbone, images: ImageSet, *, normalization: str, num_workers: int
+) -> tuple[Calibration, bytes]:
+    """Calibrate `backbone` in place: what was done, and the statistics as an HDF5 file.
 
-    On the CPU and in fp32 whatever the device, so that it depends on as little as possible.
+    On the CPU, in fp32 and one thread whatever the device, so that it depends on as little as
+    possible: sums that several threads share are rounded in another order.
     """
     rows = [row for row, record in enumerate(images.records) if record.images == "train"][:IMAGES]
     if not rows:
@@ -37,31 +34,43 @@ def write_calibration(
             f"{backbone.name} with random weights needs training images to estimate the "
             "statistics of its BatchNorm layers, and there is none: see --train"
         )
-    starts = range(rows[0], rows[-1] + 1, BATCH_SIZE)
-    parts = [range(start, min(start + BATCH_SIZE, rows[-1] + 1)) for start in starts]
-    batches = load_batches(images, parts, num_workers=num_workers)
+    batches = load_batches(images, calibration_batches(rows), num_workers=num_workers)
     backbone.module.cpu()
-    calibrate(
-        backbone,
-        (batch.images.permute(0, 3, 1, 2).float().div_(255) for batch in batches),
-        normalization=normalization,
-    )
-    path = folder / CALIBRATION
-    with writing_hdf5(path) as file:
-        for name, value in sorted(_statistics(backbone).items()):
-            file.create_dataset(name, data=value.numpy())
-    return Calibration(len(rows), BATCH_SIZE, sha256_of(path))
+    with _one_thread():
+        calibrate(
+            backbone,
+            (batch.images.permute(0, 3, 1, 2).float().div_(255) for batch in batches),
+            normalization=normalization,
+        )
+    content = _to_bytes(backbone)
+    digest = hashlib.sha256(content).hexdigest()
+    return Calibration(len(rows), BATCH_SIZE, digest), content
 
 
-def read_calibration(folder: Path, backbone: Backbone, expected: Calibration) -> bool:
-    """Give `backbone` the statistics kept in the folder; False when they are not those expected."""
-    path = folder / CALIBRATION
-    if not path.exists() or sha256_of(path) != expected.sha256:
-        return False
-    with open_hdf5(path) as file:
+def calibration_batches(rows: list[int]) -> list[range]:
+    """Neighbouring `rows` in batches of 16. An image that would be left alone joins the last one:
+    where a map is a single cell, one image has no variance.
+    """
+    starts = list(range(rows[0], rows[-1] + 1, BATCH_SIZE))
+    if len(starts) > 1 and starts[-1] == rows[-1]:
+        starts.pop()
+    stops = [*starts[1:], rows[-1] + 1]
+    return [range(start, stop) for start, stop in zip(starts, stops, strict=True)]
+
+
+def load_statistics(content: bytes, backbone: Backbone) -> None:
+    """Give `backbone` the statistics of a file that `measure_statistics` made."""
+    with h5py.File(BytesIO(content), "r") as file:
         for name, value in _statistics(backbone).items():
             value.copy_(torch.from_numpy(file[name][()]))
-    return True
+
+
+def _to_bytes(backbone: Backbone) -> bytes:
+    buffer = BytesIO()
+    with h5py.File(buffer, "w") as file:
+        for name, value in sorted(_statistics(backbone).items()):
+            file.create_dataset(name, data=value.numpy())
+    return buffer.getvalue()
 
 
 def _statistics(backbone: Backbone) -> dict[str, torch.Tensor]:
@@ -71,3 +80,13 @@ def _statistics(backbone: Backbone) -> dict[str, torch.Tensor]:
         for name, buffer in backbone.module.named_buffers()
         if name.endswith(("running_mean", "running_var"))
     }
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -12,7 +12,7 @@ from data.tools.errors import UserError
 from data.tools.terminal import show
 from extract.config import ExtractConfig
 
-_RESUME = "run the same command again, finished shards are kept"
+_RESUME = "run the command again without --overwrite, finished shards are kept"
 
 
 def _run(config: ExtractConfig) -> None:

@@ -70,7 +70,7 @@ class LevelComputer:
             try:
                 parts = [self._compute(part) for part in images.split(self._batch_size)]
                 break
-            except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+            except (torch.cuda.OutOfMemoryError, MemoryError, RuntimeError) as error:
                 if not _is_out_of_memory(error):
                     raise
             self._shrink()
@@ -136,6 +136,7 @@ def _join(parts: list[_Levels]) -> _Levels:
 
 
 def _is_out_of_memory(error: BaseException) -> bool:
-    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+    # Every torch has this name for it; torch.OutOfMemoryError is the same from 2.5.
+    if isinstance(error, (torch.cuda.OutOfMemoryError, MemoryError)):
         return True
     return "can't allocate memory" in str(error) or "could not create a memory" in str(error)

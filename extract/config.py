@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from data.cache.names import cache_name, recipe_suffix
 from data.protocols import FEATURE_PROTOCOLS, FeatureRecipe, find_protocol
 from data.tools.device import check_device
 from data.tools.errors import UserError
@@ -133,11 +132,6 @@ class ExtractConfig:
     def tap_names(self) -> str | tuple[str, ...]:
         """The protocol's table of taps, or the nodes asked for."""
         return self.features.taps if self.taps is None else _split_taps(self.taps)
-
-    def folder(self, backbone: str, weights: str) -> Path:
-        """Where the cache of this backbone and these weights (labels) goes."""
-        suffix = recipe_suffix(self.protocol, self.features, self.image_size)
-        return self.cache_dir / cache_name(backbone, weights, self.padding, suffix)
 
 
 def _split_taps(text: str) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""What a cache is made from: the manifest of an extraction."""
+"""What a cache is made from: the identity of an extraction."""
 
 from __future__ import annotations
 
@@ -10,8 +10,6 @@ import torch
 import torchvision
 
 from data.cache.identity import Identity
-from data.cache.manifest import Manifest, describe_images
-from data.images.study import ImageSet
 from extract.backbones.backbone import Backbone
 from extract.config import ExtractConfig
 
@@ -19,19 +17,18 @@ from extract.config import ExtractConfig
 def describe_extraction(
     config: ExtractConfig,
     backbone: Backbone,
-    images: ImageSet,
     levels: Mapping[str, int],
     *,
     device: torch.device,
     precision: str,
-) -> Manifest:
-    """The manifest, without the calibration.
+) -> Identity:
+    """The identity, without images and calibration.
 
-    Whatever moves a feature is in the identity; what only says where the work was done (folders,
-    batch size, number of processes) is not, or is not compared.
+    Whatever moves a feature is in it; what only says where the work was done (folders, batch size,
+    number of processes) is not, or is not compared.
     """
     depths = backbone.depths
-    identity = Identity(
+    return Identity(
         backbone=backbone.name,
         weights=backbone.weights,
         weights_sha256=backbone.weights_sha256,
@@ -52,8 +49,6 @@ def describe_extraction(
         device=device.type,
         seed=config.seed,
         compression=config.compression,
-        images=describe_images(images.records),
-        sources=images.places,
         versions={
             "torch": torch.__version__,
             "torchvision": torchvision.__version__,
@@ -61,4 +56,3 @@ def describe_extraction(
             "numpy": numpy.__version__,
         },
     )
-    return Manifest(identity, tuple(images.records), tuple(images.bad))

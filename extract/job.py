@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
-from collections.abc import Iterable, Sequence
+import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -11,27 +13,23 @@ from pathlib import Path
 import torch
 
 from data.cache.identity import Calibration
-from data.cache.index import shard_fault
-from data.cache.manifest import Manifest, read_manifest
-from data.cache.shards import shard_count, shard_rows
+from data.cache.manifest import Manifest
+from data.cache.writer import CacheWriter
 from data.images.study import ImageSet
 from data.tools.device import find_device
 from data.tools.errors import UserError
-from data.tools.locks import CacheLocks
-from data.vocabulary import GRID
 from extract.backbones.backbone import Backbone, load_backbone
 from extract.backbones.weights import WeightsRequest
-from extract.calibration import read_calibration, write_calibration
+from extract.calibration import load_statistics, measure_statistics
 from extract.compute import LevelComputer
 from extract.config import ExtractConfig
 from extract.pipeline import ShardReport, extract_shards
 
 CPU_BATCH, GPU_BATCH = 16, 64
 MOST_WORKERS = 16
-_FILE_OVERHEAD = 2**15  # bytes of a shard besides its features, at most
 
 
-@dataclass
+@dataclass(frozen=True)
 class Job:
     """What to extract, with what, and where to."""
 
@@ -39,44 +37,32 @@ class Job:
     device: torch.device
     backbone: Backbone
     images: ImageSet
-    manifest: Manifest
-    folder: Path
+    cache: CacheWriter
 
-    @property
-    def shards(self) -> range:
-        """All shards of the cache."""
-        return range(shard_count(len(self.manifest.records)))
-
-    @property
-    def own_shards(self) -> range:
-        """Those of `--shard-index`."""
-        return self.shards[self.config.shard_index :: self.config.num_shards]
-
-    def missing(self, shards: Iterable[int]) -> list[int]:
-        """Those of `shards` that are not there, or not right."""
-        return [s for s in shards if shard_fault(self.folder, s, self.manifest) is not None]
-
-    def bytes_of(self, shards: Iterable[int]) -> int:
-        """What the shards take on disk, uncompressed."""
-        image = sum(self.manifest.levels.values()) * GRID * GRID * 2
-        counts = [len(shard_rows(shard, len(self.manifest.records))) for shard in shards]
-        return sum(counts) * image + len(counts) * _FILE_OVERHEAD
+    def settle(self) -> None:
+        """Agree with the unfinished cache in the folder, or begin one; alone."""
+        self.cache.settle(self.measure if self.backbone.has_untrained_batch_norm else None)
 
     def calibrate(self) -> None:
         """Give an untrained network the BatchNorm statistics this cache is made with."""
-        expected = self.manifest.identity.calibration
-        if expected is None or read_calibration(self.folder, self.backbone, expected):
+        expected = self.cache.manifest.identity.calibration
+        if expected is None:
             return
-        if self.measure_statistics() != expected:
+        content = self.cache.calibration()
+        if content is not None and hashlib.sha256(content).hexdigest() == expected.sha256:
+            load_statistics(content, self.backbone)
+            return
+        found, content = self.measure()
+        if found != expected:
             raise UserError(
-                f"the BatchNorm statistics of {self.folder} are lost and come out differently on "
-                "this machine: give --overwrite to make the cache again"
+                f"the BatchNorm statistics of {self.cache.folder} are lost and come out "
+                "differently on this machine: give --overwrite to make the cache again"
             )
+        self.cache.keep_calibration(content)
 
-    def measure_statistics(self) -> Calibration:
-        """Calibrate on the first training images; what the manifest says of it."""
-        return write_calibration(
-            self.folder,
+    def measure(self) -> tuple[Calibration, bytes]:
+        """Calibrate on the first training images: what was done, and its file."""
+        return measure_statistics(
             self.backbone,
             self.images,
             normalization=self.backbone.normalization(self.config.features.normalization),
@@ -89,14 +75,13 @@ class Job:
             self.backbone,
             self.config.features,
             device=self.device,
-            precision=self.manifest.identity.precision,
+            precision=self.cache.manifest.identity.precision,
             batch_size=self.batch_size,
         )
         return extract_shards(
             shards,
             self.images,
-            self.manifest,
-            self.folder,
+            self.cache,
             computer,
             batch_size=self.batch_size,
             num_workers=resolve_workers(self.config),
@@ -127,6 +112,8 @@ def load_configured(config: ExtractConfig) -> Backbone:
 
 
 _load_once = lru_cache(1)(load_configured)  # a process does many tasks of one job
+# A cluster's worker may have several threads, and they would share this network and its hooks.
+_one_task_at_a_time = threading.Lock()
 
 
 def resolve_workers(config: ExtractConfig) -> int:
@@ -148,15 +135,17 @@ def run_task(
     backbone: Backbone | None,
     images: ImageSet,
     folder: Path,
+    manifest: Manifest,
     shards: Sequence[int],
 ) -> ShardReport:
-    """Extract some shards of a cache whose manifest is written, in a process of its own."""
-    manifest = read_manifest(folder)
-    job = Job(
-        config, find_device(config.device), backbone or _load_once(config), images, manifest, folder
-    )
-    if job.backbone.weights_sha256 != manifest.identity.weights_sha256:
-        raise UserError(f"weights {config.weights!r} are others here than where the run began")
-    job.calibrate()
-    with CacheLocks(folder) as locks, locks.shards(shards):
-        return job.compute(job.missing(shards), show_progress=False)
+    """Extract some shards of the cache of `manifest`, in a process of its own.
+
+    Raises `UserError` when the folder has become another cache's since the run began.
+    """
+    with _one_task_at_a_time, CacheWriter(folder, manifest) as cache, cache.shards(shards):
+        device = find_device(config.device)
+        job = Job(config, device, backbone or _load_once(config), images, cache)
+        if job.backbone.weights_sha256 != manifest.identity.weights_sha256:
+            raise UserError(f"weights {config.weights!r} are others here than where the run began")
+        job.calibrate()
+        return job.compute(cache.missing(shards), show_progress=False)

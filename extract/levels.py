@@ -59,6 +59,11 @@ def crop_border(level: Tensor, cells: int, name: str) -> Tensor:
     could not carry position.
     """
     height, width = level.shape[2:]
+    if min(height, width) < 2:
+        raise UserError(
+            f"level {name} has {height}x{width} cells, which cannot carry position: use a larger "
+            "--image-size, or other --taps"
+        )
     if min(height, width) - 2 * cells < 2:
         raise UserError(
             f"--crop-border {cells}: level {name} has {height}x{width} cells, and at least 2x2 "
@@ -96,9 +101,8 @@ class LevelExtractor:
         return {level: levels[level] for level in (INPUT, *backbone.taps)}
 
     def _aligned(self, name: str, level: Tensor) -> Tensor:
-        if self.features.crop_border:
-            level = crop_border(level, self.features.crop_border, name)
-        return align(level, self.features.alignment)
+        cropped = crop_border(level, self.features.crop_border, name)
+        return align(cropped, self.features.alignment)
 
     def channels(self, image_size: int = IMAGE_SIZE) -> Mapping[str, int]:
         """Channels of every level, in order, from one black image of `image_size`."""

@@ -7,11 +7,10 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TypeVar
 
-from data.cache.manifest import Manifest
 from data.cache.shards import SHARD_IMAGES, ShardWriter
+from data.cache.writer import CacheWriter
 from data.images.study import ImageSet
 from data.tools.errors import UserError
 from data.tools.progress import progress
@@ -43,15 +42,14 @@ class ShardReport:
 def extract_shards(
     shards: Sequence[int],
     images: ImageSet,
-    manifest: Manifest,
-    folder: Path,
+    cache: CacheWriter,
     computer: LevelComputer,
     *,
     batch_size: int,
     num_workers: int,
     show_progress: bool = True,
 ) -> ShardReport:
-    """Compute `shards` of the cache in `folder` and write them.
+    """Compute `shards` of the cache and write them.
 
     On any exception, Ctrl-C among them, finished shards stay and unfinished ones are removed.
     """
@@ -68,7 +66,7 @@ def extract_shards(
             unit="images",
             size=lambda batch: len(batch.rows),
         )
-    with _ShardSink(folder, manifest, report) as sink:
+    with _ShardSink(cache, report) as sink:
         for batch in _timed(batches, report):
             sink.put(batch.rows, computer(batch.images))
             report.images += len(batch.rows)
@@ -79,9 +77,8 @@ def extract_shards(
 class _ShardSink:
     """Writes batches to shards behind the computation, in a thread of its own."""
 
-    def __init__(self, folder: Path, manifest: Manifest, report: ShardReport) -> None:
-        self._folder = folder
-        self._manifest = manifest
+    def __init__(self, cache: CacheWriter, report: ShardReport) -> None:
+        self._cache = cache
         self._report = report
         self._writer: ShardWriter | None = None
         self._thread = ThreadPoolExecutor(1)
@@ -112,15 +109,17 @@ class _ShardSink:
         shard = rows.start // SHARD_IMAGES
         try:
             if self._writer is None:
-                self._writer = ShardWriter(self._folder, shard, self._manifest)
+                self._writer = ShardWriter(self._cache.folder, shard, self._cache.manifest)
             self._writer.write(features, errors)
-            if rows.stop % SHARD_IMAGES == 0 or rows.stop == len(self._manifest.records):
+            if rows.stop % SHARD_IMAGES == 0 or rows.stop == len(self._cache.manifest.records):
+                self._cache.check_owner()
                 self._report.sha256[shard] = self._writer.finish()
                 self._writer = None
         except (OSError, RuntimeError) as error:  # HDF5 reports some full disks as RuntimeError
             raise UserError(
-                f"shard {shard} could not be written to {self._folder} ({error}): "
-                "free space or mend the disk, then run the same command again to resume"
+                f"shard {shard} could not be written to {self._cache.folder} ({error}): "
+                "free space or mend the disk, then run the command again, without --overwrite, to "
+                "resume"
             ) from error
 
 

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from data.cache.identity import Identity
+from data.cache.manifest import Manifest, describe_images
+from data.cache.members import INDEX
+from data.cache.names import cache_name
 from data.cache.shards import SHARD_IMAGES, compression_filters
+from data.cache.writer import CacheWriter
 from data.images.source import ImageSource
 from data.images.study import ImageSet, open_images
 from data.tools.device import find_device
 from data.tools.errors import UserError
-from data.tools.locks import CacheLocks
+from data.tools.files import check_writable
 from data.tools.parallel import run_tasks
 from data.tools.progress import progress
 from data.tools.terminal import say
 from extract.backbones.backbone import Backbone
 from extract.config import ExtractConfig
-from extract.folder import check_space, complete, delete_cache, settle
 from extract.identity import describe_extraction
 from extract.job import Job, count_cores, load_configured, run_task
 from extract.labels import free_label
@@ -27,6 +32,7 @@ from extract.pipeline import ShardReport
 from extract.precision import resolve_precision
 
 TASK_SHARDS = 4  # at most, so that a worker that dies takes little work with it
+MOST_ROUNDS = 3  # of mending shards: what is damaged again and again is the disk
 
 
 def extract_features(
@@ -36,8 +42,9 @@ def extract_features(
 ) -> Path:
     """Extract every level of every image; the folder of the cache, which `FeatureCache` opens.
 
-    Resumes where an earlier run stopped, repairs missing shards, and does nothing on a complete
-    cache. With `num_shards` the cache may still wait for other jobs: the last one completes it.
+    Resumes where an earlier run stopped, repairs missing and damaged shards, and does nothing on
+    a complete cache. With `num_shards` the cache may still wait for other jobs: the last one
+    completes it.
 
     Args:
         config: what to extract.
@@ -51,19 +58,22 @@ def extract_features(
     the folder's cache was made from.
     """
     job = _prepare(config, backbone, images)
-    with CacheLocks(job.folder) as locks:
-        with locks.whole():
+    folder = job.cache.folder
+    if not config.overwrite and job.cache.is_complete():
+        say(f"{folder} is complete: nothing to do")
+        return folder
+    with job.cache as cache:
+        with cache.alone():
             if config.overwrite:
-                delete_cache(job, locks)
-            if settle(job):
-                say(f"{job.folder} is complete: nothing to do")
-                return job.folder
-        missing = job.missing(job.own_shards)
-        check_space(job, job.missing(job.shards))
-        report = _extract(job, missing, locks, backbone) if missing else ShardReport()
-        with locks.whole():
-            complete(job, report.sha256)
-    return job.folder
+                cache.delete()
+            job.settle()
+        try:
+            _fill(job, backbone)
+        except UserError:
+            with cache.alone():
+                cache.abandon()
+            raise
+    return folder
 
 
 def _prepare(
@@ -71,11 +81,15 @@ def _prepare(
     backbone: Backbone | None,
     images: Mapping[str, Any] | ImageSource | None,
 ) -> Job:
+    """Everything that can be refused, the quick things first."""
     device = find_device(config.device)
     precision = resolve_precision(config.precision, device)
     compression_filters(config.compression)  # refuses while nothing is done yet
     backbone = backbone or load_configured(config)
     backbone.weights = free_label(config, backbone)
+    channels = LevelExtractor(backbone, config.features).channels(config.image_size)
+    identity = describe_extraction(config, backbone, channels, device=device, precision=precision)
+    folder = _folder(config, identity)
     found = open_images(
         images or {"train": config.train, "test": config.test},
         limit=config.limit,
@@ -84,23 +98,17 @@ def _prepare(
         image_size=config.image_size,
     )
     _report_images(found, config.strict)
-    manifest = describe_extraction(
-        config,
-        backbone,
-        found,
-        LevelExtractor(backbone, config.features).channels(config.image_size),
-        device=device,
-        precision=precision,
-    )
-    return Job(config, device, backbone, found, manifest, _make_folder(config, backbone))
+    described = describe_images(found.records)
+    identity = replace(identity, images=described, sources=found.places)
+    manifest = Manifest(identity, tuple(found.records), tuple(found.bad))
+    return Job(config, device, backbone, found, CacheWriter(folder, manifest))
 
 
-def _make_folder(config: ExtractConfig, backbone: Backbone) -> Path:
-    folder = config.folder(backbone.name, backbone.weights)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"cannot create {folder} ({error}): give another --cache-dir") from error
+def _folder(config: ExtractConfig, identity: Identity) -> Path:
+    """Where the cache goes; it can be written, unless it may be complete already."""
+    folder = config.cache_dir / cache_name(identity)
+    if config.overwrite or not (folder / INDEX).exists():
+        check_writable(folder if folder.exists() else config.cache_dir, "--cache-dir")
     return folder
 
 
@@ -116,17 +124,33 @@ def _report_images(images: ImageSet, strict: bool) -> None:
         )
 
 
-def _extract(
-    job: Job, shards: Sequence[int], locks: CacheLocks, backbone: Backbone | None
-) -> ShardReport:
+def _fill(job: Job, backbone: Backbone | None) -> None:
+    """Compute this job's shards that are missing, and complete the cache if that is all of them."""
+    cache, report = job.cache, ShardReport()
+    own = cache.all_shards[job.config.shard_index :: job.config.num_shards]
+    for _ in range(MOST_ROUNDS):
+        missing = cache.missing(own)
+        if missing:
+            report.add(_extract(job, missing, backbone))
+        with cache.alone():
+            if cache.complete(report.sha256, own):
+                return
+    raise UserError(
+        f"shards of {cache.folder} are missing or damaged as soon as they are written: check its "
+        "disk, and that no other program writes there"
+    )
+
+
+def _extract(job: Job, shards: Sequence[int], backbone: Backbone | None) -> ShardReport:
     started = time.monotonic()
     if job.config.backend == "loky" and job.config.jobs == 1:
-        with locks.shards(shards):
+        with job.cache.shards(shards):
+            job.calibrate()
             report = job.compute(shards)
     else:
         report = _distribute(job, shards, backbone)
     seconds = time.monotonic() - started
-    megabytes = job.bytes_of(report.sha256) / 1e6
+    megabytes = job.cache.bytes_of(report.sha256) / 1e6
     say(
         f"{report.images} images in {seconds:.1f} s: {report.images / seconds:.1f} images/s, "
         f"{megabytes / seconds:.1f} MB/s; waited {report.waited_for_images:.1f} s for images and "
@@ -137,18 +161,19 @@ def _extract(
 
 def _distribute(job: Job, shards: Sequence[int], backbone: Backbone | None) -> ShardReport:
     """Extract in other processes, here or on a cluster. Each claims the shards it works on."""
-    config = job.config
+    config, cache = job.config, job.cache
     size = max(1, min(TASK_SHARDS, len(shards) // (2 * config.jobs)))
     parts = [shards[start : start + size] for start in range(0, len(shards), size)]
-    tasks = [(config, backbone, job.images, job.folder.resolve(), part) for part in parts]
+    # A worker is told what cache it fills: the folder may be another's by the time it starts.
+    made = (config, backbone, job.images, cache.folder.resolve(), cache.manifest)
+    tasks = [(*made, part) for part in parts]
     total = ShardReport()
     reports = run_tasks(
         run_task, tasks, jobs=config.jobs, backend=config.backend, scheduler=config.scheduler
     )
-    images = len(job.manifest.records)
     for report in progress(
         reports,
-        total=min(len(shards) * SHARD_IMAGES, images),
+        total=min(len(shards) * SHARD_IMAGES, len(cache.manifest.records)),
         description="extracting",
         unit="images",
         size=lambda report: report.images,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from data.cache.identity import canonical_json
 from data.cache.members import MANIFEST
-from data.cache.names import cache_name, recipe_suffix
+from data.cache.names import cache_name
 from data.cache.reader import FeatureCache
 from data.images.source import shared_images
 from data.protocols import find_protocol
@@ -47,16 +47,6 @@ def find_caches(config: ProbeConfig) -> list[FeatureCache]:
     return caches
 
 
-def own_name(cache: FeatureCache, weights: str = "") -> str:
-    """What the cache is called by what it was made from, wherever it lies.
-
-    `weights`: another label for its weights.
-    """
-    identity = cache.identity
-    suffix = recipe_suffix(identity.protocol, identity.features, identity.image_size)
-    return cache_name(identity.backbone, weights or identity.weights, identity.padding, suffix)
-
-
 def content_digest(cache: FeatureCache) -> str:
     """SHA-256 over what the cache was made from, wherever it lies."""
     return hashlib.sha256(canonical_json(cache.identity.content).encode()).hexdigest()
@@ -90,7 +80,7 @@ def _of_backbones(
 def _once_each(caches: list[FeatureCache]) -> list[FeatureCache]:
     """Of caches with the same content, the one that bears its own name, or else the first."""
     kept: dict[str, FeatureCache] = {}
-    for cache in sorted(caches, key=lambda cache: cache.folder.name != own_name(cache)):
+    for cache in sorted(caches, key=lambda cache: cache.folder.name != cache_name(cache.identity)):
         first = kept.setdefault(content_digest(cache), cache)
         if first is not cache:
             say(f"left out: {cache.folder} is a copy of {first.folder}")

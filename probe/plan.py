@@ -7,14 +7,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from data.cache.identity import Identity
-from data.cache.names import recipe_suffix
+from data.cache.names import cache_name, recipe_suffix
 from data.cache.reader import FeatureCache
 from data.protocols import Protocol, TrainingRecipe, exactly_solved, find_protocol, without_sigmoid
 from data.targets import PATTERNS
 from data.tools.errors import UserError
 from data.vocabulary import ALL_LEVELS, INPUT_LEVELS, PIXELS
 from probe import results
-from probe.caches import content_digest, find_caches, own_name
+from probe.caches import content_digest, find_caches
 from probe.config import ProbeConfig
 from probe.heads.paper import table_heads
 from probe.heads.spec import HeadSpec, grid_heads
@@ -70,11 +70,11 @@ def plan_runs(config: ProbeConfig) -> list[Run]:
 def _backbone_run(config: ProbeConfig, cache: FeatureCache, earlier: list[FeatureCache]) -> Run:
     heads = tuple(head for head in _heads(config, cache) if head.levels != INPUT_LEVELS)
     protocol, suffix = _protocol(config, cache)
-    own = own_name(cache)
+    own = cache_name(cache.identity)
     trained_from = _trained_from(config, own + suffix)
-    rivals = [other.identity for other in earlier if own_name(other) == own]
+    rivals = [other.identity for other in earlier if cache_name(other.identity) == own]
     weights = _weights_label(cache.identity, [*rivals, *trained_from])
-    name = own_name(cache, weights)
+    name = cache_name(cache.identity, weights)
     if name == own != cache.folder.name and cache.identity.content not in (
         identity.content for identity in trained_from
     ):
@@ -94,8 +94,9 @@ def _pixels_run(config: ProbeConfig, cache: FeatureCache) -> Run:
     heads = tuple(head for head in _heads(config, cache) if head.levels == INPUT_LEVELS)
     protocol, suffix = _protocol(config, cache)
     identity = cache.identity
-    recipe = recipe_suffix(identity.protocol, identity.features, identity.image_size)
-    return Run(PIXELS + recipe + suffix, cache, protocol, heads, "-", reads_pixels=True)
+    return Run(
+        PIXELS + recipe_suffix(identity) + suffix, cache, protocol, heads, "-", reads_pixels=True
+    )
 
 
 def _once_each(pixels: list[Run]) -> list[Run]:

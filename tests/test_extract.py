@@ -18,6 +18,7 @@ from benchmarks.fuzz_images import damaged_files
 from data.cache.reader import FeatureCache
 from data.tools.errors import UserError
 from extract.backbones.backbone import wrap_module
+from extract.calibration import calibration_batches
 from extract.cli import main
 from extract.run import extract_features
 from tests.extraction import (
@@ -135,7 +136,6 @@ def test_worker_processes_give_the_same_bytes(
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({"seed": 1}, "seed: 0 in the cache, 1 now"),
         ({"precision": "bf16"}, 'precision: "fp32" in the cache, "bf16" now'),
         ({"taps": "features.0"}, 'taps: ["features.3.squeeze","features.6.squeeze"] in the cache'),
         ({"limit": 100}, "150 images in the cache, 120 now, 30 gone (first train photo-100.png)"),
@@ -349,3 +349,54 @@ def test_a_cropped_cache_stands_beside_the_whole_one(photos: Path, tmp_path: Pat
         extract_features(small_config(photos, tmp_path, **{**settings, "crop_border": 9}))
     with pytest.raises(UserError, match="crop_border -1 must be at least 0"):
         small_config(photos, tmp_path, crop_border=-1)
+
+
+def test_random_weights_of_another_seed_have_a_cache_of_their_own(
+    resumable: Path, photos: Path
+) -> None:
+    folder = extract_features(small_config(photos, resumable.parent, seed=1, limit=2))
+    assert folder.name == "squeezenet1_1-random-seed1-zeros-image-size-32"
+    assert len(FeatureCache(resumable).records) == 150
+
+
+def test_the_folder_says_the_padding_of_your_own_module(photos: Path, tmp_path: Path) -> None:
+    module = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.ReLU())
+    backbone = wrap_module(
+        module, name="../../mine", taps=("1",), weights="a/b\n", padding="reflect", image_size=32
+    )
+    folder = extract_features(small_config(photos, tmp_path, limit=2), backbone)
+    assert folder == tmp_path / "mine-a-b--reflect-image-size-32"
+
+
+def test_maps_of_a_single_cell_are_refused(photos: Path, tmp_path: Path) -> None:
+    module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1))
+    backbone = wrap_module(module, name="flat", taps=("1",), image_size=32)
+    with pytest.raises(UserError, match="level f1 has 1x1 cells, which cannot carry position"):
+        extract_features(small_config(photos, tmp_path, limit=2), backbone)
+
+
+@pytest.mark.parametrize("count", [1, 2, 16, 17, 18, 33, 49, 64])
+def test_no_image_is_alone_in_a_batch_of_calibration(count: int) -> None:
+    batches = calibration_batches(list(range(count)))
+    assert [row for batch in batches for row in batch] == list(range(count))
+    assert count == 1 or min(map(len, batches)) > 1
+    assert max(map(len, batches)) <= 17
+
+
+def test_calibration_of_seventeen_images_and_single_cells(photos: Path, tmp_path: Path) -> None:
+    class Squeezed(nn.Module):
+        """BatchNorm of one value per image and channel, as in squeeze-and-excitation."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.norm = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            maps = self.conv(images)
+            return maps * self.norm(maps.mean((2, 3), keepdim=True))
+
+    backbone = wrap_module(nn.Sequential(Squeezed()), name="squeezed", taps=("0",), image_size=32)
+    folder = extract_features(small_config(photos, tmp_path, limit=17), backbone)
+    calibration = FeatureCache(folder).identity.calibration
+    assert calibration is not None
+    assert calibration.images == 17

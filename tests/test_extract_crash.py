@@ -123,7 +123,7 @@ def test_an_interrupted_run_resumes(
     assert not (folder / "cache.h5").exists()
     if stop == signal.SIGINT:
         assert process.returncode == 130
-        assert "run the same command again" in stderr
+        assert "run the command again without --overwrite" in stderr
         assert not list(folder.glob("*.part"))
     extract_features(config)
     assert contents(folder) == contents(reference)

@@ -17,6 +17,7 @@ from data.tools.typed import from_json
 from data.vocabulary import IMAGE_SIZE, PIXELS
 
 SCHEMA = 2
+RANDOM, NO_WEIGHTS = "random", "-"
 
 # Where the content lay and what its file was called: never compared.
 PLACES = ("sources", "weights_source")
@@ -59,12 +60,12 @@ class Identity:
 
     schema: int = SCHEMA
     backbone: str = PIXELS
-    weights: str = "-"  # "imagenet", "random", or the label of a checkpoint
+    weights: str = NO_WEIGHTS  # "imagenet", "random", or the label of a checkpoint
     weights_sha256: str = ""  # of the state dict without classifiers, before calibration
     weights_source: str = ""  # URL, "seed 0" or file name
     weights_provenance: Mapping[str, Any] = field(default_factory=dict)
     weights_match: Mapping[str, Any] = field(default_factory=dict)  # how a file was fitted
-    padding: str = "-"
+    padding: str = NO_WEIGHTS
     padding_changes: Any = field(default_factory=dict)  # module -> what was changed in it
     protocol: str = "paper"
     features: FeatureRecipe = PROTOCOLS["paper"].features

@@ -65,6 +65,14 @@ class _Shard:
     audit: dict[str, dict[str, float]]
 
 
+class DamagedShardError(UserError):
+    """A shard whose features are not those that were written."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(f"{path} is damaged: delete it and run extract-features again")
+        self.path = path
+
+
 def shard_fault(folder: Path, index: int, manifest: Manifest) -> str | None:
     """Why shard `index` is not (or not the right) one of this cache; None when it seems to be.
 
@@ -168,8 +176,7 @@ def _inspect(folder: Path, index: int, manifest: Manifest, sha256: str | None) -
         audit = {level: {key: float(file[level].attrs[key]) for key in AUDIT} for level in levels}
     if sha256 is None:
         if damaged_images(path, levels, checksums):
-            path.unlink()
-            raise UserError(f"{path} was damaged, and is removed: run extract-features again")
+            raise DamagedShardError(path)
         sha256 = sha256_of(path)
     offsets = [COMPRESSED if offset is None else offset for offset in offsets]
     return _Shard(path.stat().st_size, sha256, offsets, checksums, audit)

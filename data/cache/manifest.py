@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from data.cache.identity import PLACES, Calibration, Identity, Images
 from data.cache.members import MANIFEST
@@ -49,19 +50,27 @@ class Manifest:
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """The manifest of a cache folder; `UserError` when it is damaged."""
+    """The manifest of a cache folder; `UserError` when it is damaged or was edited."""
     path = folder / MANIFEST
     try:
         content = json.loads(read_bytes(path))
-        return Manifest(
+        manifest = Manifest(
             Identity.from_json(content["identity"]),
             tuple(ImageRecord(**record) for record in content["images"]),
             tuple(BadImage(**image) for image in content["bad_images"]),
         )
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        if describe_images(manifest.records) != manifest.identity.images:
+            raise ValueError("its images are not those of its identity")
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(
             f"{path} is damaged ({error}): remove this file, then run extract-features again"
         ) from error
+    return manifest
+
+
+def is_manifest(content: Any) -> bool:
+    """Whether JSON is of a manifest, though perhaps of another version."""
+    return isinstance(content, dict) and {"identity", "images"} <= content.keys()
 
 
 def describe_images(records: Sequence[ImageRecord]) -> Images:

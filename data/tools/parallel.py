@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import re
+import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from concurrent.futures import CancelledError
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import AbstractContextManager, contextmanager
+from functools import lru_cache
 from typing import Any, TypeVar
 
 import joblib
@@ -17,6 +23,7 @@ T = TypeVar("T")
 
 BACKENDS = ("loky", "dask")
 CONNECT_SECONDS = 10  # until a scheduler that does not answer is given up
+WATCH_SECONDS = 0.5  # between two looks whether the parent is there
 
 
 def check_scheduler(address: str) -> None:
@@ -46,13 +53,44 @@ def run_tasks(
     """Yield `function(*task)` for every task, in the order in which they end.
 
     `jobs` run at a time on this machine; a cluster runs as many as it has threads. A task whose
-    Dask worker dies is given to another worker. Raises what a task raises, and `UserError` when
-    there is no such cluster.
+    Dask worker dies is given to another worker. Processes of this machine end when this one does,
+    however it ends. Raises what a task raises, and `UserError` when there is no such cluster, or
+    when it or a process of this machine is killed.
     """
-    where = _cluster(scheduler) if scheduler is not None else nullcontext()
+    where = _cluster(scheduler) if scheduler is not None else _workers()
     with where, joblib.parallel_config(backend=backend, n_jobs=-1 if backend == "dask" else jobs):
-        calls = (joblib.delayed(function)(*task) for task in tasks)
+        parent = os.getpid() if backend == "loky" else None
+        calls = (joblib.delayed(_call)(parent, function, task) for task in tasks)
         yield from joblib.Parallel(return_as="generator_unordered", pre_dispatch="all")(calls)
+
+
+def _call(parent: int | None, function: Callable[..., T], task: tuple[Any, ...]) -> T:
+    if parent is not None and parent != os.getpid():
+        _end_with(parent)
+    return function(*task)
+
+
+@lru_cache(1)
+def _end_with(parent: int) -> None:
+    """End this process soon after `parent` has: nobody waits for its results any more."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(WATCH_SECONDS)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+@contextmanager
+def _workers() -> Iterator[None]:
+    try:
+        yield
+    except BrokenProcessPool as error:
+        raise UserError(
+            "a worker process was killed, perhaps for want of memory: use fewer --jobs, then run "
+            "the same command again"
+        ) from error
 
 
 def _cluster(scheduler: str) -> AbstractContextManager[Any]:
@@ -71,8 +109,17 @@ def _client(client_class: Any, scheduler: str) -> Iterator[None]:
         client = client_class(scheduler, timeout=CONNECT_SECONDS)
     except OSError as error:
         raise UserError(f"no Dask scheduler answers at {scheduler}: {error}") from error
-    with client:
-        yield
+    from distributed.client import FutureCancelledError
+    from distributed.comm import CommClosedError
+
+    try:
+        with client:
+            yield
+    except (CommClosedError, FutureCancelledError, CancelledError, TimeoutError) as error:
+        raise UserError(
+            f"the Dask scheduler at {scheduler} is gone: start it and its workers, then run the "
+            "same command again"
+        ) from error
 
 
 def in_threads(function: Callable[[A], T], items: Sequence[A], num_workers: int) -> Iterator[T]:

@@ -1,0 +1,268 @@
+"""A cache on its way: begun, filled shard by shard, completed, repaired, or made again."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from data.cache.identity import MAKING, PLACES, Calibration
+from data.cache.index import DamagedShardError, shard_fault, write_index
+from data.cache.manifest import Manifest, differences, is_manifest, read_manifest
+from data.cache.members import (
+    CALIBRATION,
+    INDEX,
+    MANIFEST,
+    cache_files,
+    remove_leftovers,
+)
+from data.cache.reader import FeatureCache
+from data.cache.shards import shard_count, shard_rows
+from data.tools.errors import UserError
+from data.tools.files import read_bytes, write_bytes
+from data.tools.locks import CacheLocks
+from data.tools.terminal import say
+from data.vocabulary import GRID
+
+_FILE_OVERHEAD = 2**15  # bytes of a shard besides its features, at most
+_WAYS_OUT = "give --overwrite to make it again, or another --cache-dir to keep both"
+
+# Measures the statistics of an untrained network: what the manifest says of them, and their file.
+Measure = Callable[[], tuple[Calibration, bytes]]
+
+
+class CacheWriter:
+    """Owns what happens in a cache's folder; all of it concerns one manifest.
+
+    As a context it holds the folder's lock file. It never writes, and needs no lock, to find that
+    a cache is complete.
+    """
+
+    def __init__(self, folder: Path, manifest: Manifest) -> None:
+        self.folder = folder
+        self.manifest = manifest
+
+    def __enter__(self) -> CacheWriter:
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(
+                f"cannot create {self.folder} ({error}): give another --cache-dir"
+            ) from error
+        self._locks = CacheLocks(self.folder)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._locks.close()
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Wait until no other process sets up or completes the cache, and keep it so."""
+        with self._locks.whole():
+            yield
+
+    @contextmanager
+    def shards(self, shards: Sequence[int]) -> Iterator[None]:
+        """Keep the shards to this process.
+
+        Raises `UserError` when another process has one of them, or the folder is another cache's.
+        """
+        with self._locks.shards(shards):
+            self.check_owner()
+            yield
+
+    def check_owner(self) -> None:
+        """Raise `UserError` unless the folder is still that of this manifest.
+
+        Between two shards another run may have made the cache again, or its folder may be gone.
+        """
+        try:
+            found = read_manifest(self.folder).digest
+        except (UserError, OSError):
+            found = None
+        if found != self.manifest.digest:
+            raise UserError(
+                f"{self.folder} was deleted or begun anew by another run while this one was at "
+                "work: nothing of this one was mixed in; run it again, or use another --cache-dir"
+            )
+
+    def is_complete(self) -> bool:
+        """Whether the folder holds this cache, whole as far as opening it tells.
+
+        Raises `UserError`, with every difference, when its cache was made from something else.
+        """
+        if not (self.folder / INDEX).exists():
+            return False
+        try:
+            cache = FeatureCache(self.folder)
+        except UserError as error:
+            say(f"repairing: {error}")
+            return False
+        found = Manifest(cache.identity, cache.records, cache.bad)
+        self._refuse_differences(found, ignore=MAKING)
+        calibrated = cache.identity.calibration is not None
+        if not (self.folder / MANIFEST).exists():
+            return False
+        return not calibrated or (self.folder / CALIBRATION).exists()
+
+    def settle(self, measure: Measure | None) -> None:
+        """Agree with the unfinished cache in the folder, or begin one.
+
+        `measure` is called for a network whose statistics have to be estimated. Raises `UserError`,
+        with every difference, when work on another cache is in the folder, and when its disk has
+        no room. Call it alone.
+        """
+        before = self._unfinished()
+        self.check_space(self.missing(self.all_shards))
+        if before is None:
+            self._begin(measure)
+        else:
+            self.manifest = before
+
+    def delete(self) -> None:
+        """Make room for the cache to be made again; `UserError` when a process is writing it.
+
+        Only files of our own names are deleted, and only where the manifest is a cache's, or
+        damaged.
+        """
+        files = cache_files(self.folder)
+        self._refuse_foreign_manifest()
+        self.check_space(self.all_shards, freed=sum(path.lstat().st_size for path in files))
+        with self._locks.shards(self.all_shards):
+            self._remove(files)
+
+    def missing(self, shards: Iterable[int]) -> list[int]:
+        """Those of `shards` that are not there, or not right."""
+        return [s for s in shards if shard_fault(self.folder, s, self.manifest) is not None]
+
+    def complete(self, known: Mapping[int, str], own: Iterable[int]) -> bool:
+        """Write the index when every shard is there; False when one of `own` has to be made again.
+
+        `known`: shards whose SHA-256 is known; every other is read in full, and removed when it is
+        damaged. Call it alone.
+        """
+        self.check_owner()
+        missing = self.missing(self.all_shards)
+        if set(missing) & set(own):
+            return False
+        if missing:
+            say(
+                f"{len(missing)} of {len(self.all_shards)} shards are still missing: the job that "
+                "ends last completes the cache"
+            )
+        elif not self.is_complete():
+            try:
+                write_index(self.folder, self.manifest, known)
+            except DamagedShardError as error:
+                say(f"repairing: {error}")
+                error.path.unlink()
+                return False
+            remove_leftovers(self.folder)
+        return True
+
+    def calibration(self) -> bytes | None:
+        """The statistics kept with the cache, if they are there."""
+        with suppress(FileNotFoundError):
+            return read_bytes(self.folder / CALIBRATION)
+        return None
+
+    def keep_calibration(self, content: bytes) -> None:
+        """Put back the statistics that were lost."""
+        write_bytes(self.folder / CALIBRATION, content)
+
+    def abandon(self) -> None:
+        """Leave nothing of a cache that was begun and has no shard; call it alone."""
+        with suppress(OSError):  # the folder itself may be gone
+            if not self._holds_work():
+                self._remove(cache_files(self.folder))
+
+    @property
+    def all_shards(self) -> range:
+        """All shards of the cache."""
+        return range(shard_count(len(self.manifest.records)))
+
+    def bytes_of(self, shards: Iterable[int]) -> int:
+        """What the shards take on disk, uncompressed."""
+        image = sum(self.manifest.levels.values()) * GRID * GRID * 2
+        counts = [len(shard_rows(shard, len(self.manifest.records))) for shard in shards]
+        return sum(counts) * image + len(counts) * _FILE_OVERHEAD
+
+    def check_space(self, shards: Sequence[int], *, freed: int = 0) -> None:
+        """Raise `UserError`, with both figures, unless the disk has room for `shards`."""
+        needed, free = self.bytes_of(shards), shutil.disk_usage(self.folder).free + freed
+        if needed > free:
+            raise UserError(
+                f"{self.folder} needs {needed / 1e9:.3g} GB more and its disk has "
+                f"{free / 1e9:.3g} GB free: free some, give another --cache-dir, or take fewer "
+                "images (--limit)"
+            )
+
+    def _unfinished(self) -> Manifest | None:
+        """The manifest of this cache in the folder; None where nothing stands in its way."""
+        if not (self.folder / MANIFEST).exists():
+            return None
+        self._refuse_foreign_manifest()
+        try:
+            before = read_manifest(self.folder)
+            # The statistics are measured once: whether they are the same is seen when read.
+            self._refuse_differences(before)
+        except UserError:
+            if self._holds_work():
+                raise
+            return None  # a run that ended before its first shard: nothing would be mixed
+        return before
+
+    def _refuse_differences(self, before: Manifest, ignore: Sequence[str] = ()) -> None:
+        ignored = (*PLACES, "calibration", *ignore)
+        found = differences(before, self.manifest, ignore=ignored)
+        if found:
+            raise UserError(
+                f"{self.folder} was made from something else [{'; '.join(found)}]: {_WAYS_OUT}"
+            )
+
+    def _refuse_foreign_manifest(self) -> None:
+        """Raise `UserError` when the folder's manifest.json is somebody else's."""
+        path = self.folder / MANIFEST
+        if not path.exists():
+            return
+        try:
+            ours = is_manifest(json.loads(read_bytes(path)))
+        except ValueError:  # damaged, if it lies beside the rest of a cache
+            ours = len(cache_files(self.folder)) > 1
+        if not ours:
+            raise UserError(
+                f"{path} is not that of a feature cache: move it away, or give another --cache-dir"
+            )
+
+    def _holds_work(self) -> bool:
+        """Whether a shard is in the folder, or a process is about to write one."""
+        names = {path.name for path in cache_files(self.folder)}
+        if names - {MANIFEST, CALIBRATION}:
+            return True
+        try:
+            with self._locks.shards(self.all_shards):
+                return False
+        except UserError:
+            return True
+
+    def _begin(self, measure: Measure | None) -> None:
+        faults = [shard_fault(self.folder, shard, self.manifest) for shard in self.all_shards]
+        calibration = None
+        if measure is not None:
+            calibration, content = measure()
+            self.manifest = self.manifest.calibrated(calibration)
+            faults = [shard_fault(self.folder, s, self.manifest) for s in self.all_shards]
+        if "made from something else" in faults:
+            raise UserError(
+                f"{self.folder} has no {MANIFEST}, and shards made from something else: {_WAYS_OUT}"
+            )
+        if calibration is not None:
+            write_bytes(self.folder / CALIBRATION, content)
+        self.manifest.write(self.folder)
+
+    def _remove(self, files: Iterable[Path]) -> None:
+        for path in files:  # the index first: what is left is never taken for complete
+            path.unlink(missing_ok=True)
+        remove_leftovers(self.folder)
