@@ -8,9 +8,14 @@ from pathlib import Path
 from data.tools.errors import UserError
 from data.tools.settings import check_settings, setting, spelled
 
-TABLES = ("1", "2a", "2b", "3", "4", "5a", "5b", "6", "R2", "study")
 FIGURE_FORMATS = ("pdf", "png")
 FORMATS = ("md", "csv", "tex", "html", *FIGURE_FORMATS)
+
+
+def _tables() -> tuple[str, ...]:
+    from analysis.tables.table import find_tables
+
+    return tuple(find_tables())
 
 
 @dataclass(frozen=True)
@@ -25,7 +30,7 @@ class TablesConfig:
         "Table of the paper, R2 of the reproduction report, or study: every readout measured "
         "(repeatable; default all but 5a, 5b and 6, which need train-backbone).",
         (),
-        choices=TABLES,
+        choices=_tables,
     )
     format: tuple[str, ...] = setting(
         "What to write: tables as md, csv or tex, the report as html, figures as pdf or png "

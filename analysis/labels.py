@@ -6,6 +6,8 @@ from typing import Any
 
 import pandas as pd
 
+from probe.metrics import METRICS
+
 _MODELS = {
     "pixels": "PosENet",
     "vgg16": "VGG16",
@@ -18,8 +20,13 @@ _WEIGHTS = {
     "segmentation": "VGG16-SS",
     "random": "VGG16, untrained",
 }
-METRIC_NAMES = {"spc": "SPC", "mae": "MAE", "f_measure": "F", "miou_percent": "mIoU %"}
+_TASK_METRICS = {"f_measure": "F", "miou_percent": "mIoU %"}
 _PADDINGS = {"zeros": "", "-": "", "none": " w/o padding"}
+
+
+def metric_label(name: str) -> str:
+    """A column of scores as the head of a table."""
+    return METRICS[name].label if name in METRICS else _TASK_METRICS[name]
 
 
 def model_label(backbone: str) -> str:

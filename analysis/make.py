@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pandas as pd
 
-from analysis.config import FIGURE_FORMATS, FORMATS, TABLES, TablesConfig
+from analysis.config import FIGURE_FORMATS, FORMATS, TablesConfig
 from analysis.read.conditions import repeated_pixels
-from analysis.read.measured import measure
+from analysis.read.measured import measure, select
 from analysis.read.results import Results, read_results
-from analysis.tables.causes import has_trained, read_tasks, table_5, table_6
-from analysis.tables.claims import claim_lines, compare_readings, decide
-from analysis.tables.compare import Grid, compare, grids, select, study
-from analysis.tables.layouts import STUDY, TABLE_6, TASK_LAYOUTS
+from analysis.tables.claims import compare_readings, decide
+from analysis.tables.grid import Grid, grids
 from analysis.tables.quality import comparison, quality_markdown, quality_tables
+from analysis.tables.table import Material, find_tables
+from analysis.write.claims import claim_lines
 from analysis.write.csv import csv_text
 from analysis.write.latex import document, latex
 from analysis.write.markdown import markdown
@@ -25,7 +25,6 @@ from data.tools.errors import UserError
 from data.tools.files import check_writable, write_text
 from data.tools.terminal import say, show
 
-UNPRINTED = ("R2", "study")  # unless tables are chosen
 REPORT = "report.html"
 
 
@@ -34,11 +33,9 @@ class _Work:
     """What all outputs are made from."""
 
     config: TablesConfig
-    results: Results
-    every: pd.DataFrame  # what was measured
-    measured: pd.DataFrame  # of it, the chosen backbones and levels
-    tables: dict[str, pd.DataFrame]
-    arranged: dict[str, list[Grid]]
+    material: Material
+    cells: dict[str, pd.DataFrame]  # by table
+    grids: dict[str, list[Grid]]
 
 
 def make_tables(config: TablesConfig) -> Path:
@@ -55,12 +52,21 @@ def make_tables(config: TablesConfig) -> Path:
         return _only_claims(config, results)
     if config.compare:
         return _only_comparison(config, results)
-    work = _work(config, results)
+    work = _fill(config, Material(results, measure(results), config.backbone, config.levels))
     made = _write(work, config.format or FORMATS)
-    printed = config.table or [name for name in work.tables if name not in UNPRINTED]
-    shown = [grid for name in printed for grid in work.arranged[name]]
+    tables = find_tables()
+    printed = config.table or [name for name in work.grids if tables[name].printed]
+    shown = [grid for name in printed for grid in work.grids[name]]
     show("\n".join(markdown(grid, intervals=False) for grid in shown))
     return made
+
+
+def _fill(config: TablesConfig, material: Material) -> _Work:
+    """The cells of the tables asked for, or of all that have any."""
+    tables = find_tables()
+    names = config.table or [n for n, table in tables.items() if table.is_filled(material)]
+    cells = {name: tables[name].cells(tables[name], material) for name in names}
+    return _Work(config, material, cells, {name: grids(part) for name, part in cells.items()})
 
 
 def _write(work: _Work, formats: tuple[str, ...]) -> Path:
@@ -74,30 +80,6 @@ def _write(work: _Work, formats: tuple[str, ...]) -> Path:
     if {"html", *FIGURE_FORMATS} & set(formats):
         return _write_pictures(work, formats)
     return work.config.out
-
-
-def _work(config: TablesConfig, results: Results) -> _Work:
-    measured = measure(results)
-    chosen = select(measured, config.backbone, config.levels)
-    tasks = read_tasks(config.results_dir)
-
-    def table(name: str) -> pd.DataFrame:
-        if name == STUDY.name:
-            return study(chosen)
-        if name in TASK_LAYOUTS:
-            return table_5(name, tasks)
-        if name == TABLE_6.name:
-            return table_6(results, chosen)
-        return compare(
-            name, results, measured=measured, backbone=config.backbone, levels=config.levels
-        )
-
-    trained = {"5a": "saliency" in set(tasks["task"]), "5b": "segmentation" in set(tasks["task"])}
-    trained |= {TABLE_6.name: has_trained(chosen)}
-    names = config.table or [name for name in TABLES if trained.get(name, True)]
-    tables = {name: table(name) for name in names}
-    arranged = {name: grids(table) for name, table in tables.items()}
-    return _Work(config, results, measured, chosen, tables, arranged)
 
 
 def _only_claims(config: TablesConfig, results: Results) -> Path:
@@ -146,24 +128,24 @@ def _comparisons(config: TablesConfig, results: Results, measured: pd.DataFrame)
 
 
 def _write_markdown(work: _Work) -> None:
-    for name, blocks in work.arranged.items():
+    for name, blocks in work.grids.items():
         text = "\n".join(markdown(grid) for grid in blocks)
         write_text(work.config.out / f"table_{name}.md", text)
-    for quality in quality_tables(work.results, work.measured):
+    for quality in quality_tables(work.material.results, work.material.chosen):
         write_text(work.config.out / f"{quality.name}.md", quality_markdown(quality))
 
 
 def _write_csv(work: _Work) -> None:
-    for name, table in work.tables.items():
+    for name, table in work.cells.items():
         write_text(work.config.out / f"table_{name}.csv", csv_text(table))
-    for quality in quality_tables(work.results, work.measured):
+    for quality in quality_tables(work.material.results, work.material.chosen):
         write_text(work.config.out / f"{quality.name}.csv", csv_text(quality.rows))
 
 
 def _write_latex(work: _Work) -> None:
-    for name, blocks in work.arranged.items():
+    for name, blocks in work.grids.items():
         write_text(work.config.out / f"table_{name}.tex", latex(blocks))
-    names = (f"table_{name}" for name in work.arranged)
+    names = (f"table_{name}" for name in work.grids)
     write_text(work.config.out / "tables.tex", document(names))
 
 
@@ -192,7 +174,7 @@ def _write_pictures(work: _Work, formats: tuple[str, ...]) -> Path:
     from analysis.figures.style import save
 
     out = work.config.out
-    drawings = list(draw_all(work.results, work.measured))
+    drawings = list(draw_all(work.material.results, work.material.chosen))
     for kind in FIGURE_FORMATS:
         if kind in formats:
             (out / "figures").mkdir(exist_ok=True)
@@ -202,12 +184,12 @@ def _write_pictures(work: _Work, formats: tuple[str, ...]) -> Path:
         return out
     from analysis.write.report import Content, report
 
-    comparisons = _comparisons(work.config, work.results, work.every)
+    comparisons = _comparisons(work.config, work.material.results, work.material.measured)
     _write_claims(out, comparisons)
     content = Content(
-        work.results,
-        work.measured,
-        [grid for blocks in work.arranged.values() for grid in blocks],
+        work.material.results,
+        work.material.chosen,
+        [grid for blocks in work.grids.values() for grid in blocks],
         decide(comparisons),
         drawings,
         command_line(work.config),

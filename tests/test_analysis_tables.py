@@ -12,10 +12,12 @@ from click.testing import CliRunner
 from results_builder import COUNTS, PIXELS, ResultsBuilder, demo_results
 
 from analysis.cli import main
-from analysis.read.measured import measure
+from analysis.read.measured import measure, select
 from analysis.read.results import read_results
 from analysis.tables import cells
-from analysis.tables.compare import compare, grids, select, study
+from analysis.tables.compare import compare
+from analysis.tables.grid import grids
+from analysis.tables.study import study
 from analysis.write.latex import escape
 from analysis.write.markdown import markdown
 from data.tools.errors import UserError

@@ -13,8 +13,8 @@ from analysis.figures.mosaic import MAP_COLOURS, Mosaic
 from analysis.figures.scores import nothing
 from analysis.figures.style import look
 from analysis.labels import cell_label
-from analysis.tables.causes import read_tasks
 from analysis.tables.cells import number
+from analysis.tables.tasks import read_tasks
 
 _IMAGES = 2  # shown of each run
 _SLOPE = "crop_slope_x"

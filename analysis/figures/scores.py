@@ -25,7 +25,7 @@ from analysis.labels import model_label
 from analysis.read.maps import border_profile, first_head, read_maps
 from analysis.read.measured import TABLE_1_HEAD, in_table_order, table_1_heads
 from analysis.read.results import Results
-from analysis.tables.compare import published_scores
+from analysis.tables.table import find_tables
 from data.targets import PATTERNS
 from data.vocabulary import ALL_LEVELS, PIXELS
 
@@ -53,7 +53,7 @@ def readout_effect(measured: pd.DataFrame) -> Figure:
             return nothing("no readouts of several depths or kernel sizes were measured")
         figure, panels = line_panels(titles, columns=2, sharex=False)
         for panel, (name, table, rows) in zip(panels, panels_of, strict=True):
-            _readout_panel(panel, rows, name, published_scores(table))
+            _readout_panel(panel, rows, name, find_tables()[table].published_scores())
             panel.set_ylabel("SPC, natural images")
         order = [label for p in PATTERNS for label in (p, f"{p}, paper")]
         common_legend(figure, panels, order, columns=3)
@@ -112,7 +112,7 @@ def spc_by_level(measured: pd.DataFrame) -> Figure:
     patterns = patterns or [p for p in PATTERNS if (rows["pattern"] == p).any()]
     places = [PIXELS, *sorted(set(rows["reads"]) - {PIXELS, ALL_LEVELS}), ALL_LEVELS]
     place = {reads: index for index, reads in enumerate(places)}
-    published = published_scores("3")
+    published = find_tables()["3"].published_scores()
     runs = list(dict.fromkeys(in_table_order(rows)["run"]))
     with look():
         if not patterns:

@@ -13,6 +13,7 @@ import pandas as pd
 
 from data.tools.errors import UserError
 from data.vocabulary import IMAGE_SET_NAME, SCORED_SETS
+from probe.metrics import METRICS
 from probe.results import RUN
 
 MEAN_TOLERANCE = 2e-5  # scores are written with six digits
@@ -63,9 +64,29 @@ MAE = Kind("a number of at least 0", _number, lambda value: np.isnan(value) or v
 LOSS = Kind("a number", _number)
 
 
-def read_csv(path: Path, columns: dict[str, Kind], *, key: list[str]) -> pd.DataFrame:
+def more_metrics() -> dict[str, Kind]:
+    """Columns of the metrics besides SPC and MAE, which older results lack."""
+    return {name: _within(m.bounds) for name, m in METRICS.items() if name not in ("spc", "mae")}
+
+
+def _within(bounds: tuple[float, float]) -> Kind:
+    low, high = bounds
+
+    def allows(value: float) -> bool:
+        return bool(np.isnan(value) or low - MEAN_TOLERANCE <= value <= high + MEAN_TOLERANCE)
+
+    return Kind(f"a number from {low:g} to {high:g}, or empty where undefined", _number, allows)
+
+
+def read_csv(
+    path: Path,
+    columns: dict[str, Kind],
+    *,
+    key: list[str],
+    optional: dict[str, Kind] | None = None,
+) -> pd.DataFrame:
     """The columns of a file, as `checked` gives them; `UserError` also where it is missing."""
-    return checked(path, read_texts(path), columns, key=key)
+    return checked(path, read_texts(path), columns, key=key, optional=optional)
 
 
 def checked(

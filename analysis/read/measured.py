@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
@@ -9,11 +12,11 @@ from analysis.read.conditions import add_conditions
 from analysis.read.intervals import bootstrap_intervals
 from analysis.read.published import HEAD
 from analysis.read.results import Results
+from data.tools.errors import UserError
 from data.vocabulary import ALL_LEVELS, INPUT, PIXELS, STATUSES
+from probe.metrics import METRICS
 from probe.results import RunSettings
 
-METRICS = ("spc", "mae")
-BOUNDS = {"spc": (-1.0, 1.0), "mae": (0.0, np.inf)}
 TABLE_1_HEAD = {"reads": ALL_LEVELS, "kernel_size": 3, "depth": 1, "probe_padding": 0}
 
 # Worst last: seeds of one head are reported by the worst of them.
@@ -24,10 +27,11 @@ def measure(results: Results) -> pd.DataFrame:
     """One row per condition, head (seeds together) and image set.
 
     Columns: condition, `HEAD`, weights, images, run, protocol, normalization, reads (`levels`, or
-    "all" where a head reads every level of its backbone), spc and mae (means over seeds and
-    images), *_low and *_high (95 % interval over images, of the mean over seeds; NaN where there
-    is none), *_sd (over seeds; NaN for one seed), n_seeds, n_images, n_undefined (over all seeds),
-    status (the worst of the seeds), seeds (how many there are of the head with most).
+    "all" where a head reads every level of its backbone), spc, mae and what other `METRICS` there
+    are (means over seeds and images), *_low and *_high (95 % interval over images, of the mean
+    over seeds; NaN where there is none), *_sd (over seeds; NaN for one seed), n_seeds, n_images,
+    n_undefined (over all seeds), status (the worst of the seeds), seeds (how many there are of the
+    head with most).
     """
     scores = add_conditions(results)
     key = ["condition", "run", *HEAD, "images"]
@@ -35,14 +39,7 @@ def measure(results: Results) -> pd.DataFrame:
         weights=("weights", "first"),
         protocol=("protocol", "first"),
         normalization=("normalization", "first"),
-        spc=("spc", "mean"),
-        spc_sd=("spc", "std"),
-        mae=("mae", "mean"),
-        mae_sd=("mae", "std"),
-        n_seeds=("seed", "nunique"),
-        n_images=("n_images", "first"),
-        n_undefined=("n_undefined", "sum"),
-        status=("status", lambda status: max(status, key=_SEVERITY.__getitem__)),
+        **summary("seed"),
     )
     every = {run: all_levels(settings) for run, settings in results.runs.items()}
     table["reads"] = [
@@ -52,6 +49,42 @@ def measure(results: Results) -> pd.DataFrame:
     table["seeds"] = table.groupby("condition")["n_seeds"].transform("max")
     intervals = _intervals(image_values(results))
     return table.merge(intervals, how="left", on=["run", *HEAD, "images"], validate="m:1")
+
+
+def select(
+    measured: pd.DataFrame, backbone: Sequence[str] = (), levels: Sequence[str] = ()
+) -> pd.DataFrame:
+    """The rows of some backbones and levels ("f5", "f1+f2" or "all"); an empty choice keeps all.
+
+    Raises `UserError` for a backbone or levels that no row has, and where none has both.
+    """
+    for option, names, wanted in (
+        ("--backbone", ["backbone"], backbone),
+        ("--levels", ["levels", "reads"], levels),
+    ):
+        known = list(dict.fromkeys(value for name in names for value in measured[name]))
+        for value in wanted:
+            if value not in known:
+                raise UserError(f"no scores of {option} {value}: use one of {', '.join(known)}")
+    chosen = choose(measured, backbone, levels)
+    if chosen.empty:
+        raise UserError(
+            f"no scores of --backbone {', '.join(backbone)} with --levels {', '.join(levels)}: "
+            "leave one of them out"
+        )
+    return chosen
+
+
+def choose(
+    rows: pd.DataFrame, backbone: Sequence[str] = (), levels: Sequence[str] = ()
+) -> pd.DataFrame:
+    """As `select`, but of no row where nothing fits."""
+    kept = pd.Series(True, index=rows.index)
+    if backbone:
+        kept &= rows["backbone"].isin(backbone)
+    if levels:
+        kept &= rows["reads"].isin(levels) | rows["levels"].isin(levels)
+    return rows[kept]
 
 
 def all_levels(settings: RunSettings) -> str:
@@ -84,23 +117,43 @@ def in_table_order(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def image_values(results: Results) -> pd.DataFrame:
-    """SPC and MAE of every head (mean over its seeds) and image: run, `HEAD`, images, image."""
+    """Metrics of every head (mean over its seeds) and image: run, `HEAD`, images, image."""
     heads = results.scores[["run", "head", *HEAD]].drop_duplicates()
     table = results.image_scores.merge(heads, on=["run", "head"], validate="m:1")
     key = ["run", *HEAD, "images", "image"]
     return table.groupby(key, sort=False, as_index=False)[list(METRICS)].mean()
 
 
+def summary(seed: str) -> dict[str, Any]:
+    """How measured rows of one head become one: named aggregations, `seed` tells them apart."""
+    return {
+        **{name: (name, "mean") for name in METRICS},
+        **{f"{name}_sd": (name, "std") for name in METRICS},
+        "n_seeds": (seed, "nunique"),
+        "n_images": ("n_images", "first"),
+        "n_undefined": ("n_undefined", "sum"),
+        "status": ("status", lambda status: max(status, key=_SEVERITY.__getitem__)),
+    }
+
+
+def interval_columns(values: pd.DataFrame, key: list[str]) -> pd.DataFrame:
+    """`key`, *_low and *_high: intervals of every metric's mean over the images of `values`.
+
+    `values` has a row per image and `key`, with all images for every key.
+    """
+    found = values[key].drop_duplicates()
+    for metric in METRICS:
+        wide = values.pivot(index="image", columns=key, values=metric)
+        ends = np.clip(bootstrap_intervals(wide.to_numpy()), *METRICS[metric].bounds)
+        piece = wide.columns.to_frame(index=False)
+        piece[[f"{metric}_low", f"{metric}_high"]] = ends
+        found = found.merge(piece, on=key)
+    return found
+
+
 def _intervals(values: pd.DataFrame) -> pd.DataFrame:
-    """`run`, `HEAD`, `images` and the ends of the intervals of both metrics."""
-    pieces = []
-    for _, part in values.groupby(["run", "images"], sort=False):
-        piece = None
-        for metric in METRICS:
-            wide = part.pivot(index="image", columns=["run", *HEAD, "images"], values=metric)
-            ends = np.clip(bootstrap_intervals(wide.to_numpy()), *BOUNDS[metric])
-            if piece is None:
-                piece = wide.columns.to_frame(index=False)
-            piece[[f"{metric}_low", f"{metric}_high"]] = ends
-        pieces.append(piece)
-    return pd.concat(pieces, ignore_index=True)
+    """Intervals of all heads, `interval_columns` of each run and image set."""
+    parts = values.groupby(["run", "images"], sort=False)
+    return pd.concat(
+        [interval_columns(part, ["run", *HEAD, "images"]) for _, part in parts], ignore_index=True
+    )

@@ -23,6 +23,7 @@ from analysis.read.columns import (
     TEXT,
     among,
     checked,
+    more_metrics,
     read_csv,
     read_texts,
     remedy,
@@ -32,6 +33,7 @@ from analysis.read.columns import (
 from data.targets import PATTERNS
 from data.tools.errors import UserError
 from data.vocabulary import STATUSES
+from probe.metrics import METRICS
 from probe.results import CURVE, IMAGE_SCORES, LOSSES, RUN, SCORES, OtherSchemaError, RunSettings
 
 
@@ -107,8 +109,9 @@ def read_results(folder: Path | str) -> Results:
     if not path.exists():
         raise UserError(f"no scores in {folder} (there is no {path}): run train-probes first")
     key = ["run", "head", "images"]
+    more = more_metrics()
     texts, left_out = _without_copies(folder, read_texts(path), key)
-    scores = checked(path, texts, _SCORE_KINDS, key=key, optional=_OPTIONAL_KINDS)
+    scores = checked(path, texts, _SCORE_KINDS, key=key, optional=_OPTIONAL_KINDS | more)
     if scores.empty:
         raise UserError(f"{path} has no row: run train-probes again")
     runs, image_scores, losses, curves = {}, [], [], []
@@ -120,8 +123,9 @@ def read_results(folder: Path | str) -> Results:
             )
         place = folder / run
         runs[run] = _read_run(place / RUN)
+        image_key = ["head", "images", "image"]
         image_scores.append(
-            read_csv(place / IMAGE_SCORES, _IMAGE_SCORE_KINDS, key=["head", "images", "image"])
+            read_csv(place / IMAGE_SCORES, _IMAGE_SCORE_KINDS, key=image_key, optional=more)
         )
         losses.append(read_csv(place / LOSSES, _LOSS_KINDS, key=["head", "epoch"]))
         curves.append(_read_curve(place / CURVE))
@@ -194,8 +198,7 @@ def _check_means(results: Results, path: Path) -> None:
     means = results.image_scores.groupby(key).agg(
         n_images=("mae", "size"),
         n_defined=("spc", "count"),
-        spc=("spc", "mean"),
-        mae=("mae", "mean"),
+        **{name: (name, "mean") for name in METRICS},
     )
     joined = results.scores.join(means.add_suffix("_of_images"), on=key)
     for row, score in zip(joined.index, joined.itertuples(), strict=True):
@@ -206,11 +209,18 @@ def _check_means(results: Results, path: Path) -> None:
                 f"{place}: head {score.head} has no {score.images} images in {images}, so the "
                 "results are half written: run train-probes again"
             )
-        written = (score.n_images, score.n_undefined, score.spc, score.mae)
-        counted = (score.n_images_of_images, score.n_images_of_images - score.n_defined_of_images)
-        expected = (*counted, score.spc_of_images, score.mae_of_images)
-        names = ("n_images", "n_undefined", "spc", "mae")
-        for name, value, other in zip(names, written, expected, strict=True):
+        pairs = {
+            "n_images": (score.n_images, score.n_images_of_images),
+            "n_undefined": (
+                score.n_undefined,
+                score.n_images_of_images - score.n_defined_of_images,
+            ),
+            **{
+                name: (getattr(score, name), getattr(score, f"{name}_of_images"))
+                for name in METRICS
+            },
+        }
+        for name, (value, other) in pairs.items():
             if not np.isclose(
                 value, other, rtol=MEAN_TOLERANCE, atol=MEAN_TOLERANCE, equal_nan=True
             ):

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from analysis.read.published import REPRODUCTION
-from analysis.tables.layouts import Layout
+from analysis.tables.grid import Grid
 
 MISSING, UNDEFINED, NOTHING = "missing", "undefined", "–"
 # Names of the lines of a row.
@@ -85,7 +85,7 @@ def published(cell: Any, metric: str, source: str) -> str:
     value = getattr(cell, f"published_{metric}")
     if np.isfinite(value):
         return ".0" if value == 0 else number(value)
-    undefined = source == REPRODUCTION and np.isfinite(cell.published_mae)
+    undefined = source == REPRODUCTION and metric == "spc" and np.isfinite(cell.published_mae)
     return "NaN" if undefined else NOTHING
 
 
@@ -94,9 +94,7 @@ def difference(cell: Any, metric: str) -> str:
     return number(getattr(cell, f"{metric}_difference"), signed=True)
 
 
-def lines(
-    found: list[Any], layout: Layout, *, intervals: bool = True
-) -> list[tuple[str, list[str]]]:
+def lines(found: list[Any], grid: Grid, *, intervals: bool = True) -> list[tuple[str, list[str]]]:
     """What stands in one row of a table, line by line: a name, then each metric of every cell.
 
     `found` has None for cells that nobody asked for. Lines that would say nothing are left out:
@@ -105,13 +103,13 @@ def lines(
     kinds: list[tuple[str, Callable[[Any, str], str]]] = [(OURS, ours)]
     if intervals:
         kinds += [(INTERVAL, interval), (DEVIATION, deviation)]
-    if layout.source:
+    if grid.table.source:
         kinds += [
-            (PUBLISHED, lambda cell, metric: published(cell, metric, layout.source)),
+            (PUBLISHED, lambda cell, metric: published(cell, metric, grid.table.source)),
             (DIFFERENCE, difference),
         ]
     written = [
-        (name, [NOTHING if c is None else text(c, m) for c in found for m in layout.metrics])
+        (name, [NOTHING if c is None else text(c, m) for c in found for m in grid.metrics])
         for name, text in kinds
     ]
     optional = (INTERVAL, DEVIATION)

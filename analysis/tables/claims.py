@@ -8,147 +8,27 @@ decides, and no correction for their number is needed (an intersection-union tes
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from analysis.labels import model_label
 from analysis.read.intervals import LEAST_IMAGES, bootstrap_interval
 from analysis.read.measured import image_values, measure
 from analysis.read.published import PAPER, position_tables
 from analysis.read.results import Results
-from analysis.tables.cells import number
-from analysis.tables.commands import fill_command, head_command, situation
-from analysis.write.markdown import plain
+from analysis.tables.claim import READING, Claim, Comparison, Reading
+from analysis.tables.commands import fill_command, situation
+from analysis.tables.table import find_tables
 from data.vocabulary import ALL_LEVELS, PIXELS
 
 HOLDS, FAILS, NOT_MEASURED = "holds", "does not hold", "not measured"
 VERDICTS = (HOLDS, FAILS, NOT_MEASURED)
 
 
-@dataclass(frozen=True)
-class Reading:
-    """One readout of a backbone, by default that of the paper's table 1."""
-
-    pattern: str
-    padding: str = "zeros"
-    reads: str = ALL_LEVELS
-    kernel_size: int = 3
-    depth: int = 1
-    probe_padding: int = 0
-    pixels: bool = False  # of the images themselves, whatever the backbone
-
-    def key(self, backbone: str) -> tuple[Any, ...]:
-        """Backbone, padding, pattern, reads, kernel size, depth, probe padding."""
-        place = (PIXELS, "-") if self.pixels else (backbone, self.padding)
-        shape = (self.reads, self.kernel_size, self.depth, self.probe_padding)
-        return (*place, self.pattern, *shape)
-
-
-_KEY = ["backbone", "backbone_padding", "pattern", "reads", "kernel_size", "depth"]
-_KEY += ["probe_padding"]
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """`more` is claimed to score a higher SPC than `less`, or than zero."""
-
-    text: str
-    more: Reading
-    less: Reading | None
-
-
-@dataclass(frozen=True)
-class Claim:
-    """One sentence of the paper, and what decides it."""
-
-    name: str
-    statement: str
-    comparisons: tuple[Comparison, ...]
-    made_for: tuple[str, ...] = ("vgg16",)  # backbones the paper shows it for
-    equal_width: tuple[str, ...] = ()  # levels that must have equally many channels
-
-
-def _each(patterns: str, text: str, more: dict[str, Any], less: dict[str, Any]) -> list[Comparison]:
-    return [
-        Comparison(f"{p}: {text}", replace(Reading(p), **more), replace(Reading(p), **less))
-        for p in patterns.split()
-    ]
-
-
-def _steps(patterns: str, name: str, values: list[Any], **shared: Any) -> list[Comparison]:
-    """Each value against the one before."""
-    words = {"kernel_size": "kernel {0} x {0}", "depth": "{0} layers", "reads": "{0}"}
-    word = words.get(name, "readout padding {0}")
-    return [
-        comparison
-        for before, after in zip(values, values[1:], strict=False)
-        for comparison in _each(
-            patterns,
-            f"{word.format(after)} minus {word.format(before)}",
-            {name: after, **shared},
-            {name: before, **shared},
-        )
-    ]
-
-
-_EVERY, _MAIN = "H V G HS VS", "H G HS"
-_BOTH = ("vgg16", "resnet152")
-
-CLAIMS = (
-    Claim(
-        "position_is_there",
-        "Position can be read from the features",
-        tuple(Comparison(f"{p}: all levels minus 0", Reading(p), None) for p in _EVERY.split()),
-        _BOTH,
-    ),
-    Claim(
-        "not_in_pixels",
-        "It is not in the pixels alone: the features give more",
-        tuple(_each(_EVERY, "all levels minus pixels", {}, {"pixels": True})),
-        _BOTH,
-    ),
-    Claim(
-        "deeper_carries_more",
-        "Deeper levels carry more",
-        tuple(_steps("H G", "reads", ["f1", "f2", "f3", "f4", "f5"])),
-    ),
-    Claim(
-        "f5_beats_f4",
-        "f5 beats f4 at equal width, so it is depth and not the number of channels",
-        tuple(_steps("H G", "reads", ["f4", "f5"])),
-        equal_width=("f4", "f5"),
-    ),
-    Claim(
-        "larger_kernels",
-        "Larger kernels read more",
-        tuple(_steps(_MAIN, "kernel_size", [1, 3, 7])),
-    ),
-    Claim("more_layers", "More layers read more", tuple(_steps(_MAIN, "depth", [1, 2, 3]))),
-    Claim(
-        "stripes_are_harder",
-        "Stripes are harder than gradients",
-        tuple(
-            Comparison(f"{smooth} minus {stripes}", Reading(smooth), Reading(stripes))
-            for smooth in ("H", "V", "G")
-            for stripes in ("HS", "VS")
-        ),
-        _BOTH,
-    ),
-    Claim(
-        "padding_removed",
-        "Removing the padding makes it collapse",
-        tuple(_each(_MAIN, "zero padding minus none", {}, {"padding": "none"})),
-    ),
-    Claim(
-        "probe_padding",
-        "Padding the readout alone creates some",
-        tuple(_steps(_MAIN, "probe_padding", [0, 1, 2], pixels=True)),
-        (PIXELS,),
-    ),
-)
+def every_claim() -> list[Claim]:
+    """The claims of every table."""
+    return [claim for table in find_tables().values() for claim in table.claims]
 
 
 def compare_readings(results: Results, measured: pd.DataFrame | None = None) -> pd.DataFrame:
@@ -165,9 +45,10 @@ def compare_readings(results: Results, measured: pd.DataFrame | None = None) -> 
     values = image_values(results)
     values = values[values["images"] == "test"]
     rows = []
+    claims = every_claim()
     for condition, part in measured.groupby("condition", sort=False):
         judge = _Judge(results, part, values)
-        for claim in CLAIMS:
+        for claim in claims:
             for backbone in judge.backbones(claim):
                 rows += [
                     {
@@ -193,51 +74,23 @@ def decide(comparisons: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=[*columns, "n_comparisons", "n_measured", "why"])
 
 
-def claim_lines(claims: pd.DataFrame) -> str:
-    """The claims as text, one line each under the heading of their condition."""
-    lines = []
-    for condition, part in claims.groupby("condition", sort=False):
-        lines += [f"### The paper's claims\n\nMeasured on: {plain(str(condition))}.\n"]
-        lines += [claim_line(claim) for claim in part.itertuples()] + [""]
-    return "\n".join(lines)
-
-
-def claim_line(claim: Any) -> str:
-    """One claim: verdict, statement, the comparison that decides it, its interval."""
-    where = "" if claim.backbone == PIXELS else f" ({plain(model_label(claim.backbone))})"
-    text = f"- **{claim.verdict}**: {claim.statement}{where}."
-    if np.isfinite(claim.low):
-        text += f" {deciding_text(claim)};"
-    text += f" {claim.why}."
-    return text + (f" Fill: `{plain(claim.fill)}`" if claim.fill else "")
-
-
-def deciding_text(claim: Any) -> str:
-    """The deciding comparison: its two SPCs, their difference and interval, and the paper's."""
-    ours = number(claim.difference, signed=True)
-    interval = f"{number(claim.low, signed=True)} to {number(claim.high, signed=True)}"
-    paper = number(claim.published_difference, signed=True)
-    sides = f"{number(claim.more)} against {number(claim.less)}"
-    return f"Weakest, {claim.comparison}: {ours} ({sides}; 95 % {interval}; paper {paper})"
-
-
 class _Judge:
     """Makes the comparisons of one condition."""
 
     def __init__(self, results: Results, measured: pd.DataFrame, values: pd.DataFrame) -> None:
         self.results = results
         self.known = situation(measured, results)
-        self.measured = measured.drop_duplicates(_KEY).set_index(_KEY)
+        self.measured = measured.drop_duplicates(READING).set_index(READING)
         merged = values.merge(measured[["run", "levels", "reads"]].drop_duplicates())
         self.values = {
-            key: part.set_index("image")["spc"] for key, part in merged.groupby(_KEY, sort=False)
+            key: part.set_index("image")["spc"] for key, part in merged.groupby(READING, sort=False)
         }
         paper = position_tables()
         paper = paper[(paper["source"] == PAPER) & (paper["images"] == "test")]
         paper = paper.assign(
             reads=paper["levels"].where(paper["levels"].str.len() == 2, ALL_LEVELS)
         )
-        self.paper = paper[paper["weights"].isin(["imagenet", "-"])].groupby(_KEY)["spc"].first()
+        self.paper = paper[paper["weights"].isin(["imagenet", "-"])].groupby(READING)["spc"].first()
 
     def backbones(self, claim: Claim) -> list[str]:
         """Those that the paper made the claim for, and those that were measured for it."""
@@ -253,12 +106,11 @@ class _Judge:
         return fitting or [claim.made_for[0]]
 
     def _measured(self, comparison: Comparison, backbone: str) -> bool:
-        sides = [side for side in (comparison.more, comparison.less) if side is not None]
-        return all(side.key(backbone) in self.values for side in sides)
+        return all(side.key(backbone) in self.values for side in comparison.sides)
 
     def compare(self, claim: Claim, backbone: str, comparison: Comparison) -> dict[str, Any]:
         """One row of `compare_readings`, without what names it."""
-        sides = [side for side in (comparison.more, comparison.less) if side is not None]
+        sides = comparison.sides
         keys = [side.key(backbone) for side in sides]
         published = [self.paper.get(key, np.nan) for key in keys]
         row: dict[str, Any] = {
@@ -286,9 +138,9 @@ class _Judge:
 
     def _fill(self, reading: Reading, backbone: str) -> str:
         place, padding, *_ = reading.key(backbone)
-        command = fill_command(place, padding, "test", self.known)
+        # What the sweep trains, of the paper's backbone and of those that are yet to be extracted.
         swept = place in ("vgg16", PIXELS) or (place, padding) not in self.known.caches
-        return command if swept else head_command(place, reading, self.known)
+        return fill_command(place, padding, "test", self.known, None if swept else reading)
 
     def _unequal(self, claim: Claim, key: tuple[Any, ...]) -> str:
         run = self.measured.loc[key, "run"]
@@ -319,7 +171,7 @@ def _decide(part: pd.DataFrame) -> dict[str, Any]:
         why = f"{len(done)} of {len(done)} comparisons hold"
     if row["status"]:
         why += f"; a readout of it is {row['status']}"
-    claim = next(claim for claim in CLAIMS if claim.name == row["claim"])
+    claim = next(claim for claim in every_claim() if claim.name == row["claim"])
     counts = {"n_comparisons": len(part), "n_measured": len(done)}
     return {
         "statement": claim.statement,

@@ -13,7 +13,7 @@ import pandas as pd
 from analysis.read.results import Results
 from data.cache.identity import Identity
 from data.protocols import PROTOCOLS, protocol_options
-from data.vocabulary import IMAGE_SIZE, PIXELS, SCORED_SETS
+from data.vocabulary import IMAGE_SIZE, INPUT, PIXELS, SCORED_SETS
 from probe.results import RunSettings
 
 _SAMPLE_COUNT = 256  # embedded training images
@@ -51,25 +51,32 @@ def situation(condition: pd.DataFrame, results: Results) -> Situation:
     )
 
 
-def fill_command(backbone: str, padding: str, images: str, known: Situation) -> str:
-    """The command, or two joined by &&, that measure the paper's heads of one cache."""
+def fill_command(
+    backbone: str, padding: str, images: str, known: Situation, head: Any = None
+) -> str:
+    """The command, or two joined by &&, that measure `head`, or the paper's heads of one cache.
+
+    `head` has the attributes that `head_command` asks for.
+    """
+    train = train_command(known) if head is None else head_command(backbone, head, known)
     trained = known.caches | ({(PIXELS, padding)} if known.settings else set())
     if (backbone, padding) in trained and images in _images(known):
-        return train_command(known)
+        return train
     if backbone == PIXELS:  # every cache holds the pixels
         backbone, padding = next(iter(sorted(known.caches)), ("vgg16", "zeros"))
-    commands = [extract_command(backbone, padding, known), train_command(known)]
+    commands = [extract_command(backbone, padding, known), train]
     if (backbone, padding) in known.caches:  # complete, but without the image set
         commands = [f"{command} --overwrite" for command in commands]
     return " && ".join(commands)
 
 
 def head_command(backbone: str, head: Any, known: Situation) -> str:
-    """`train-probes` for one head that the paper's sweep lacks.
+    """`train-probes` for one head, which the paper's sweep may lack.
 
     `head` has the attributes reads, kernel_size, depth, probe_padding and pattern.
     """
-    words = ["train-probes", "--backbone", backbone, "--levels", head.reads]
+    of_backbone = ["--backbone", backbone, "--levels", head.reads]
+    words = ["train-probes", *(["--levels", INPUT] if backbone == PIXELS else of_backbone)]
     words += ["--kernel-size", str(head.kernel_size), "--depth", str(head.depth)]
     words += ["--probe-padding", str(head.probe_padding), "--pattern", head.pattern]
     return shlex.join(words + _training_options(known))
@@ -84,7 +91,7 @@ def extract_command(backbone: str, padding: str, known: Situation) -> str:
         words += _weights_options(identity.weights_match if identity else {})
     if padding != "zeros":
         words += ["--padding", padding]
-    words += _recipe_options(identity or Identity(protocol=known.protocol))
+    words += _recipe_options(identity or _of_protocol(known.protocol))
     return shlex.join(words + _cache_option(known))
 
 
@@ -128,6 +135,11 @@ def _weights_options(match: Mapping[str, Any]) -> list[str]:
         return []
     words = ["--weights-key", str(match["part"])] if match.get("part") else []
     return words + (["--match", "order"] if match.get("matched_by") == "order" else [])
+
+
+def _of_protocol(name: str) -> Identity:
+    """Of caches that are yet to be made."""
+    return Identity(protocol=name, features=PROTOCOLS[name].features)
 
 
 def _recipe_options(identity: Identity) -> Iterable[str]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from analysis.labels import METRIC_NAMES
+from analysis.labels import metric_label
 from analysis.tables import cells
-from analysis.tables.compare import Grid
+from analysis.tables.grid import Grid
 
 _SPECIAL = {
     "\\": r"\textbackslash{}",
@@ -60,14 +60,14 @@ def document(names: Iterable[str]) -> str:
 
 def _table(grid: Grid) -> str:
     labels, columns = len(grid.row_names) + 1, len(grid.columns)
-    metrics = grid.layout.metrics
+    metrics = grid.metrics
     width = labels + len(metrics) * columns
     body = []
     for index, (row, found) in enumerate(grid.rows):
         body += [r"\addlinespace"] if index else []
         body += [" & ".join(line) + r" \\" for line in _lines(grid, row, found)]
     caption = escape(" ".join([f"{grid.title}.", *grid.provenance]))
-    written = [line for _, found in grid.rows for _, line in cells.lines(found, grid.layout)]
+    written = [line for _, found in grid.rows for _, line in cells.lines(found, grid)]
     texts = [text for line in written for text in line]
     notes = [escape(note) for note in cells.legend(texts)]
     group = rf" & \multicolumn{{{len(metrics)}}}{{c}}"
@@ -77,7 +77,7 @@ def _table(grid: Grid) -> str:
         for first in range(labels + 1, width + 1, len(metrics))
     )
     names = " & ".join(
-        [*map(escape, grid.row_names), "", *([escape(METRIC_NAMES[m]) for m in metrics] * columns)]
+        [*map(escape, grid.row_names), "", *([escape(metric_label(m)) for m in metrics] * columns)]
     )
     lines = [
         r"\begingroup\footnotesize\setlength{\tabcolsep}{4pt}",
@@ -101,7 +101,7 @@ def _lines(grid: Grid, labels: tuple[str, ...], found: list[Any]) -> list[list[s
     """The lines of one row, each a list of LaTeX cells."""
     names = [escape(label) for label in labels]
     lines = []
-    for name, texts in cells.lines(found, grid.layout):
+    for name, texts in cells.lines(found, grid):
         values = [_number(text) for text in texts]
         if name == cells.INTERVAL:
             values = [rf"{{\tiny {value}}}" for value in values]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from analysis.labels import METRIC_NAMES
+from analysis.labels import metric_label
 from analysis.tables import cells
-from analysis.tables.compare import Grid
+from analysis.tables.grid import Grid
 from data.tools.printable import printable
 
 
@@ -16,12 +16,12 @@ def markdown(grid: Grid, *, intervals: bool = True) -> str:
     """
     header = [*grid.row_names, ""]
     for column in grid.columns:
-        first, *others = (METRIC_NAMES[metric] for metric in grid.layout.metrics)
+        first, *others = (metric_label(metric) for metric in grid.metrics)
         header += [f"{plain(column)} {first}", *others]
     body = []
     for labels, found in grid.rows:
         names = [plain(label) for label in labels]
-        for name, texts in cells.lines(found, grid.layout, intervals=intervals):
+        for name, texts in cells.lines(found, grid, intervals=intervals):
             body.append([*names, name, *texts])
             names = [""] * len(names)
     parts = [

@@ -13,14 +13,15 @@ import pandas as pd
 
 from analysis.figures.catalogue import Drawing
 from analysis.figures.style import drawn
-from analysis.labels import METRIC_NAMES, model_label
+from analysis.labels import metric_label, model_label
 from analysis.read.conditions import image_label, weights_label
 from analysis.read.results import Results
 from analysis.tables import cells
-from analysis.tables.claims import VERDICTS, deciding_text
+from analysis.tables.claims import VERDICTS
 from analysis.tables.commands import extract_command, situation, train_command
-from analysis.tables.compare import Grid
+from analysis.tables.grid import Grid
 from analysis.tables.quality import QualityTable, quality_lines, quality_tables
+from analysis.write.claims import deciding_text
 from data.tools.printable import printable
 from data.vocabulary import PIXELS, STATUSES
 
@@ -77,7 +78,7 @@ def _counted(verdicts: pd.Series) -> list[tuple[str, int]]:
 
 
 def _table(grid: Grid) -> dict[str, Any]:
-    source, metrics = grid.layout.source, grid.layout.metrics
+    source, metrics = grid.table.source, grid.metrics
     rows: list[dict[str, Any]] = [
         {"labels": labels, "cells": [_cell(c, m, source) for c in found for m in metrics]}
         for labels, found in grid.rows
@@ -88,7 +89,7 @@ def _table(grid: Grid) -> dict[str, Any]:
         "provenance": grid.provenance,
         "row_names": grid.row_names,
         "columns": grid.columns,
-        "metrics": [METRIC_NAMES[metric] for metric in metrics],
+        "metrics": [metric_label(metric) for metric in metrics],
         "rows": rows,
         "notes": cells.legend(texts),
         "missing": grid.missing,

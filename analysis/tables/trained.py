@@ -1,0 +1,95 @@
+"""Table 6: position in backbones that were trained for a task, beside other weights."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pandas as pd
+
+from analysis.read.measured import image_values, interval_columns, summary
+from analysis.read.published import HEAD, PAPER
+from analysis.read.results import Results
+from analysis.tables.compare import NOTHING_MEASURED
+from analysis.tables.paper import FIRST, MAIN
+from analysis.tables.table import Material, Table
+from data.vocabulary import SCORED_SETS, TASKS
+from probe.metrics import METRICS
+
+_KEY = ["pattern", "weights", "images"]
+_ORDER = {"pattern": MAIN, "weights": ("random", "imagenet", *TASKS), "images": SCORED_SETS}
+
+
+def table_6(results: Results, measured: pd.DataFrame) -> pd.DataFrame:
+    """One row per recipe, pattern, weights and image set.
+
+    Backbones trained from several seeds ("saliency", "saliency-seed1", ...) are one row: means
+    over backbones, intervals over images of that mean, standard deviations over the backbones.
+    The columns are those of `analysis.tables.compare.compare`.
+    """
+    rows = _heads(measured)
+    blocks = [(str(recipe), part) for recipe, part in rows.groupby("recipe", sort=False)]
+    values = image_values(results)
+    return pd.concat(
+        [_block(recipe, part, values) for recipe, part in blocks or [(NOTHING_MEASURED, rows)]]
+    )
+
+
+def _cells(table: Table, material: Material) -> pd.DataFrame:
+    return table_6(material.results, material.chosen)
+
+
+def _has_trained(material: Material) -> bool:
+    return bool(_heads(material.chosen)["weights"].isin(TASKS).any())
+
+
+def _heads(measured: pd.DataFrame) -> pd.DataFrame:
+    """The heads of table 6, with the weights as the table calls them and the recipe of the rest."""
+    fits = pd.Series(True, index=measured.index)
+    for name, values in TABLE_6.heads.items():
+        fits &= measured[name].isin(values)
+    rows = measured[fits]
+    # A condition says first what the weights are; a label, from which seed they were trained.
+    recipe = rows["condition"].map(lambda text: text.partition("; ")[2])
+    weights = rows["weights"].map(lambda label: re.sub(r"-seed\d+$", "", label))
+    return rows.assign(recipe=recipe, weights=weights, trained=rows["weights"])
+
+
+def _block(recipe: str, rows: pd.DataFrame, values: pd.DataFrame) -> pd.DataFrame:
+    backbones = rows.groupby(_KEY, sort=False, as_index=False).agg(**summary("trained"))
+    images = values.merge(rows[["run", *HEAD, "images", "weights"]], on=["run", *HEAD, "images"])
+    by_image = images.groupby([*_KEY, "image"], as_index=False)[list(METRICS)].mean()
+    ours = backbones.merge(interval_columns(by_image, _KEY), how="left", on=_KEY)
+    published = TABLE_6.published_scores()[[*_KEY, *METRICS]]
+    published = published.rename(columns={name: f"published_{name}" for name in METRICS})
+    cells = published.merge(ours, on=_KEY, how="outer")
+    for metric in METRICS:
+        cells[f"{metric}_difference"] = cells[metric] - cells[f"published_{metric}"]
+    cells["fill"] = [
+        _command(row.weights) if np.isnan(row.n_seeds) else "" for row in cells.itertuples()
+    ]
+    ranks = {name: cells[name].map(list(known).index) for name, known in _ORDER.items()}
+    cells = cells.loc[pd.DataFrame(ranks).sort_values(list(ranks)).index]
+    return cells.assign(table=TABLE_6.name, condition=recipe)
+
+
+def _command(weights: str) -> str:
+    if weights not in TASKS:
+        return f"extract-features --backbone vgg16 --weights {weights} && train-probes --sweep"
+    return (
+        f"train-backbone --task {weights} --out backbones/{weights}.pt && extract-features "
+        f"--backbone vgg16 --weights backbones/{weights}.pt && train-probes --sweep"
+    )
+
+
+TABLE_6 = Table(
+    "6",
+    "Position read from backbones trained for a task, from every level together",
+    ("pattern", "weights"),
+    "images",
+    _cells,
+    PAPER,
+    published_on="",
+    heads={**FIRST, "pattern": MAIN, "backbone": ("vgg16",), "backbone_padding": ("zeros",)},
+    is_filled=_has_trained,
+)
