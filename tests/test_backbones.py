@@ -25,7 +25,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 PAPER = PROTOCOLS["paper"].features
 
 # Small images keep the test short; these cannot do with 64x64.
-SIZES = {"inception_v3": 96, "maxvit_t": 224, "vit_h_14": 56}
+SIZES = {"alexnet": 96, "inception_v3": 128, "maxvit_t": 224, "vit_h_14": 56}
 # Over 600 million parameters: built without storage here, run by benchmarks/every_backbone.py.
 HUGE = ("vit_h_14", "regnet_y_128gf")
 
