@@ -1,24 +1,90 @@
-"""The five position maps a head is trained to read out (paper, section 3.1 and figure 3)."""
+"""The position maps that heads are trained to read out: the paper's five, and any others.
+
+Paper: section 3.1 and figure 3 of Islam, Jia and Bruce (ICLR 2020); docs/methods.md.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from data.resample import bilinear_matrix
+from data.tools.errors import UserError
 
-PATTERNS = ("H", "V", "G", "HS", "VS")
+_Values = NDArray[np.float64]
+
+PATTERNS = ("H", "V", "G", "HS", "VS")  # the paper's
 MAP_SIZE = 224  # pixels a side; the maps are defined at the size of the resized images
 STRIPE_HALF_PERIODS = 5  # two and a half periods across the map
 
 
-# Of each pattern's control task: its own, whatever other patterns there are.
-_CONTROL_SEEDS = {"H": 0, "V": 1, "G": 2, "HS": 3, "VS": 4}
+@dataclass(frozen=True)
+class Pattern:
+    """A target position map."""
+
+    name: str  # in options, columns and names of heads
+    draw: Callable[[int], NDArray[np.float64]]  # pixels a side -> (size, size), rows down
+    control_seed: int  # of the permutation that scatters it for its control task
+    is_signed: bool = False  # in [-1, 1], not [0, 1], where the recipe says so of stripes
+
+
+def _along_x(profile: Callable[[_Values], _Values]) -> Callable[[int], _Values]:
+    return lambda size: np.tile(profile(np.linspace(0.0, 1.0, size)), (size, 1))
+
+
+def _along_y(profile: Callable[[_Values], _Values]) -> Callable[[int], _Values]:
+    return lambda size: _along_x(profile)(size).T.copy()
+
+
+def _unchanged(unit: _Values) -> _Values:
+    return unit
+
+
+def _stripes(unit: _Values) -> _Values:
+    return 0.5 + 0.5 * np.cos(STRIPE_HALF_PERIODS * np.pi * unit)
+
+
+def _gaussian(size: int) -> NDArray[np.float64]:
+    bump = np.exp(-np.square(2.0 * np.linspace(0.0, 1.0, size) - 1.0) / 2.0)
+    gaussian = np.outer(bump, bump)
+    return (gaussian - gaussian.min()) / (gaussian.max() - gaussian.min())
+
+
+_patterns = {
+    pattern.name: pattern
+    for pattern in (
+        Pattern("H", _along_x(_unchanged), 0),
+        Pattern("V", _along_y(_unchanged), 1),
+        Pattern("G", _gaussian, 2),
+        Pattern("HS", _along_y(_stripes), 3, is_signed=True),
+        Pattern("VS", _along_x(_stripes), 4, is_signed=True),
+    )
+}
+
+
+def add_pattern(pattern: Pattern) -> None:
+    """Let `pattern` be found by its name; `UserError` where another one has it."""
+    known = _patterns.setdefault(pattern.name, pattern)
+    if known is not pattern and not np.array_equal(known.draw(MAP_SIZE), pattern.draw(MAP_SIZE)):
+        raise UserError(f"pattern {pattern.name!r} is another map already: give it another name")
+
+
+def pattern_names() -> tuple[str, ...]:
+    """The paper's five, then those added, in the order of tables and figures."""
+    return tuple(_patterns)
+
+
+def is_pattern(name: str) -> bool:
+    """Whether a pattern has this name."""
+    return name in _patterns
 
 
 def control_seed(pattern: str) -> int:
     """The seed of the permutation that scatters `pattern` for its control task."""
-    return _CONTROL_SEEDS[pattern]
+    return _find(pattern).control_seed
 
 
 def position_map(
@@ -32,11 +98,11 @@ def position_map(
     the only range that fits the paper's MAE (see docs/methods.md).
 
     Maps are made at 224x224; another `size` is their bilinear resampling (no antialiasing).
+    Raises `UserError` for an unknown pattern.
     """
-    if pattern not in PATTERNS:
-        raise ValueError(f"unknown pattern {pattern!r}: use one of {', '.join(PATTERNS)}")
-    full = _full_size(pattern)
-    if signed_stripes and pattern in ("HS", "VS"):
+    found = _find(pattern)
+    full = found.draw(MAP_SIZE)
+    if signed_stripes and found.is_signed:
         full = 2.0 * full - 1.0
     if size == MAP_SIZE:
         return full
@@ -44,14 +110,7 @@ def position_map(
     return resample @ full @ resample.T
 
 
-def _full_size(pattern: str) -> NDArray[np.float64]:
-    unit = np.linspace(0.0, 1.0, MAP_SIZE)
-    if pattern == "G":
-        bump = np.exp(-np.square(2.0 * unit - 1.0) / 2.0)
-        gaussian = np.outer(bump, bump)
-        return (gaussian - gaussian.min()) / (gaussian.max() - gaussian.min())
-    profile = unit
-    if pattern in ("HS", "VS"):
-        profile = 0.5 + 0.5 * np.cos(STRIPE_HALF_PERIODS * np.pi * unit)
-    along_x = np.tile(profile, (MAP_SIZE, 1))
-    return along_x if pattern in ("H", "VS") else along_x.T.copy()
+def _find(name: str) -> Pattern:
+    if name not in _patterns:
+        raise UserError(f"unknown pattern {name!r}: use one of {', '.join(_patterns)}")
+    return _patterns[name]

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from data.protocols import PROTOCOLS
-from data.targets import PATTERNS
+from data.target_maps import read_target
+from data.targets import pattern_names
 from data.tools.device import check_device
 from data.tools.errors import UserError
 from data.tools.parallel import BACKENDS, check_cluster, check_scheduler
@@ -71,7 +72,13 @@ class ProbeConfig:
         "Zeros around its input (repeatable; default 0).", (), choices=PROBE_PADDINGS
     )
     pattern: tuple[str, ...] = setting(
-        "Target position map (repeatable; default all five).", (), choices=PATTERNS
+        "Target position map (repeatable; default the paper's five).", (), choices=pattern_names
+    )
+    target: tuple[str, ...] = setting(
+        "Target map of your own, NAME=FILE.npy: a square 2-D array (repeatable). Trained beside "
+        "the patterns asked for, or alone.",
+        (),
+        check=read_target,
     )
     device: str = setting("auto, cpu or cuda[:N].", "auto", check=check_device)
     precision: str = setting(

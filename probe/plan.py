@@ -152,7 +152,7 @@ def _grid(config: ProbeConfig, cache: FeatureCache) -> list[HeadSpec]:
         config.kernel_size or (3,),
         config.depth or (1,),
         config.probe_padding or (0,),
-        config.pattern or PATTERNS,
+        _patterns(config),
         range(config.seeds),
     )
 
@@ -173,7 +173,18 @@ def _sweep(config: ProbeConfig, cache: FeatureCache) -> list[HeadSpec]:
     ]
     for name, values in asked:
         heads = [head for head in heads if not values or getattr(head, name) in values]
-    return heads
+    own = [replace(head, pattern=name) for name in target_names(config) for head in heads]
+    return list(dict.fromkeys([*([] if own and not config.pattern else heads), *own]))
+
+
+def _patterns(config: ProbeConfig) -> tuple[str, ...]:
+    asked = (*config.pattern, *target_names(config))
+    return tuple(dict.fromkeys(asked)) or PATTERNS
+
+
+def target_names(config: ProbeConfig) -> list[str]:
+    """The names of the target maps of one's own."""
+    return [text.partition("=")[0] for text in config.target]
 
 
 def _levels(config: ProbeConfig, cache: FeatureCache) -> list[tuple[str, ...]]:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from data.protocols import TrainingRecipe
+from data.target_maps import keep_target, load_targets, read_target
 from data.tools.device import arithmetic_threads, find_device, has_fast_bfloat16
 from data.tools.errors import UserError
 from data.tools.files import check_writable
@@ -69,6 +70,8 @@ def train_probes(config: ProbeConfig) -> Path:
     runs made with other settings.
     """
     check_writable(config.results_dir, "--results-dir")
+    for text in config.target:
+        keep_target(config.results_dir, *read_target(text))
     device = find_device(config.device)
     exact = config.solver == "exact"
     dtype = torch.float32 if exact else compute_dtype(config.precision, device)
@@ -115,6 +118,7 @@ def compute_dtype(precision: str, device: torch.device) -> torch.dtype:
 def _train_run(task: Task) -> bool:
     """Train what the run lacks; whether it lacks all of it still, because nothing fits."""
     run, config = task.run, task.config
+    load_targets(config.results_dir)  # in a process of its own nothing is known of them
     with results.ResultsWriter(
         task.folder, task.settings, threads=task.threads, overwrite=config.overwrite
     ) as writer:

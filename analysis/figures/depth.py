@@ -9,7 +9,7 @@ from analysis.figures.scores import nothing
 from analysis.figures.style import SOFT, common_legend, draw_series, line_look, line_panels, look
 from analysis.read.results import Results
 from analysis.tables.depth import by_depth
-from data.targets import PATTERNS
+from data.targets import pattern_names
 from data.vocabulary import PIXELS
 
 
@@ -30,7 +30,7 @@ def spc_by_depth(results: Results, measured: pd.DataFrame) -> Figure:
     rows["label"] = [
         _label(row.run, row.kernel_size, row.depth, row.probe_padding) for row in rows.itertuples()
     ]
-    patterns = [pattern for pattern in PATTERNS if (rows["pattern"] == pattern).any()]
+    patterns = [pattern for pattern in pattern_names() if (rows["pattern"] == pattern).any()]
     order = list(dict.fromkeys(rows["label"]))
     with look():
         if not patterns:

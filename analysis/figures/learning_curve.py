@@ -9,7 +9,7 @@ from analysis.figures.scores import nothing
 from analysis.figures.style import common_legend, draw_series, line_panels, look
 from analysis.read.results import Results
 from analysis.tables.quality import READOUT, learning_curves
-from data.targets import PATTERNS
+from data.targets import pattern_names
 
 
 def learning_curve(results: Results, measured: pd.DataFrame) -> Figure:
@@ -19,7 +19,7 @@ def learning_curve(results: Results, measured: pd.DataFrame) -> Figure:
     """
     curves = learning_curves(results)
     curves = curves[curves["run"].isin(measured["run"])]
-    patterns = [pattern for pattern in PATTERNS if (curves["pattern"] == pattern).any()]
+    patterns = [pattern for pattern in pattern_names() if (curves["pattern"] == pattern).any()]
     kind = [name for name in READOUT if name != "pattern"]
     order = [_label(*key) for key in curves[kind].drop_duplicates().itertuples(index=False)]
     with look():

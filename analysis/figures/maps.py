@@ -21,7 +21,7 @@ from analysis.read.maps import HeadMaps, first_head, read_maps
 from analysis.read.measured import in_table_order, table_1_heads
 from analysis.read.results import Results
 from analysis.tables.cells import number
-from data.targets import PATTERNS, position_map
+from data.targets import PATTERNS, pattern_names, position_map
 from data.vocabulary import ALL_LEVELS, SCORED_SETS
 
 _ENDS = ("lowest", "highest")  # targets differ in range, their ends do not
@@ -67,7 +67,7 @@ def padding_effect(results: Results, measured: pd.DataFrame) -> Figure:
     stand SPC and MAE, means over the test set.
     """
     rows = _by_padding(measured)
-    patterns = [pattern for pattern in PATTERNS if (rows["pattern"] == pattern).any()]
+    patterns = [pattern for pattern in pattern_names() if (rows["pattern"] == pattern).any()]
     if not patterns:
         with look():
             return nothing("no backbone or readout was measured with several paddings")
@@ -103,7 +103,7 @@ def error_maps(results: Results, measured: pd.DataFrame) -> Figure:
     rows = table_1_heads(measured)
     rows = rows[rows["images"] == "test"].drop_duplicates(["run", "pattern"])
     runs = _runs(rows)
-    patterns = [pattern for pattern in PATTERNS if (rows["pattern"] == pattern).any()]
+    patterns = [pattern for pattern in pattern_names() if (rows["pattern"] == pattern).any()]
     maps: list[list[NDArray[Any] | None]] = []
     notes = []
     for pattern in patterns:

@@ -26,7 +26,7 @@ from analysis.read.maps import border_profile, first_head, read_maps
 from analysis.read.measured import TABLE_1_HEAD, in_table_order, table_1_heads
 from analysis.read.results import Results
 from analysis.tables.table import find_tables
-from data.targets import PATTERNS
+from data.targets import pattern_names
 from data.vocabulary import ALL_LEVELS, PIXELS
 
 _PAPER_LINE = "paper, VGG16 (ImageNet weights)"
@@ -55,7 +55,7 @@ def readout_effect(measured: pd.DataFrame) -> Figure:
         for panel, (name, table, rows) in zip(panels, panels_of, strict=True):
             _readout_panel(panel, rows, name, find_tables()[table].published_scores())
             panel.set_ylabel("SPC, natural images")
-        order = [label for p in PATTERNS for label in (p, f"{p}, paper")]
+        order = [label for p in pattern_names() for label in (p, f"{p}, paper")]
         common_legend(figure, panels, order, columns=3)
         return figure
 
@@ -77,7 +77,7 @@ def _readout_panel(panel: Axes, rows: pd.DataFrame, name: str, published: pd.Dat
     values = sorted(rows[name].unique())
     place = {value: index for index, value in enumerate(values)}
     panel.set_xticks(range(len(values)), [str(value) for value in values])
-    for index, (pattern, line) in enumerate(_by(rows, "pattern", list(PATTERNS))):
+    for index, (pattern, line) in enumerate(_by(rows, "pattern", list(pattern_names()))):
         line = line.sort_values(name)
         x = np.array([place[value] for value in line[name]]) + 0.06 * (index - 1)
         appearance = line_look(index)
@@ -108,8 +108,8 @@ def spc_by_level(measured: pd.DataFrame) -> Figure:
     rows = measured[same].drop_duplicates(["run", "pattern", "reads"])
     rows = rows.assign(reads=rows["reads"].where(rows["backbone"] != PIXELS, PIXELS))
     singles = rows["reads"].str.fullmatch(r"f\d")
-    patterns = [p for p in PATTERNS if (rows["pattern"][singles] == p).any()]
-    patterns = patterns or [p for p in PATTERNS if (rows["pattern"] == p).any()]
+    patterns = [p for p in pattern_names() if (rows["pattern"][singles] == p).any()]
+    patterns = patterns or [p for p in pattern_names() if (rows["pattern"] == p).any()]
     places = [PIXELS, *sorted(set(rows["reads"]) - {PIXELS, ALL_LEVELS}), ALL_LEVELS]
     place = {reads: index for index, reads in enumerate(places)}
     published = find_tables()["3"].published_scores()
@@ -145,7 +145,7 @@ def error_by_border(results: Results, measured: pd.DataFrame) -> Figure:
     """
     rows = table_1_heads(measured)
     rows = rows[rows["images"] == "test"].drop_duplicates(["run", "pattern"])
-    patterns = [pattern for pattern in PATTERNS if (rows["pattern"] == pattern).any()]
+    patterns = [pattern for pattern in pattern_names() if (rows["pattern"] == pattern).any()]
     runs = list(dict.fromkeys(in_table_order(rows)["run"]))
     with look():
         if not patterns:

@@ -21,6 +21,7 @@ from analysis.read.columns import (
     SCORED_SET,
     SPC,
     TEXT,
+    Kind,
     among,
     checked,
     more_metrics,
@@ -30,7 +31,8 @@ from analysis.read.columns import (
     row_number,
     whole,
 )
-from data.targets import PATTERNS
+from data.target_maps import load_targets
+from data.targets import is_pattern
 from data.tools.errors import UserError
 from data.vocabulary import STATUSES
 from probe.metrics import METRICS
@@ -53,7 +55,7 @@ class Results:
 
 
 _SCORE_KINDS = {
-    "pattern": among(*PATTERNS),
+    "pattern": Kind("the name of a pattern", str, is_pattern),
     "backbone": TEXT,
     "weights": TEXT,
     "backbone_padding": TEXT,
@@ -109,6 +111,7 @@ def read_results(folder: Path | str) -> Results:
     if not path.exists():
         raise UserError(f"no scores in {folder} (there is no {path}): run train-probes first")
     key = ["run", "head", "images"]
+    load_targets(folder)
     more = more_metrics()
     texts, left_out = _without_copies(folder, read_texts(path), key)
     scores = checked(path, texts, _SCORE_KINDS, key=key, optional=_OPTIONAL_KINDS | more)

@@ -8,7 +8,7 @@ import pandas as pd
 from analysis.read.measured import in_table_order
 from analysis.read.results import Results
 from data.cache.identity import Identity
-from data.targets import PATTERNS
+from data.targets import pattern_names
 from data.vocabulary import INPUT, PIXELS
 
 SHAPE = ["kernel_size", "depth", "probe_padding"]  # of a readout
@@ -62,7 +62,7 @@ def depth_table(results: Results, measured: pd.DataFrame) -> pd.DataFrame:
     key = ["run", *SHAPE, "levels"]
     place = ["tap", "layers", "relative_depth"]
     table = rows.drop_duplicates(key)[[*key, *place]]
-    for pattern in PATTERNS:
+    for pattern in pattern_names():
         scores = rows.loc[rows["pattern"] == pattern, [*key, "spc"]]
         if len(scores):
             table = table.merge(scores.rename(columns={"spc": pattern}), how="left", on=key)
