@@ -24,6 +24,8 @@ def find_caches(config: ProbeConfig) -> list[FeatureCache]:
     asked for.
     """
     folders = sorted(path.parent for path in config.cache_dir.glob(f"*/{MANIFEST}"))
+    if (config.cache_dir / MANIFEST).exists():  # a cache itself
+        folders = [config.cache_dir]
     if not folders:
         raise UserError(f"no feature cache in {config.cache_dir}: run extract-features first")
     caches, faults = _open(folders)

@@ -7,9 +7,11 @@ its table of offsets and reads the shards' bytes straight into the caller's arra
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import h5py
 import numpy as np
@@ -25,6 +27,28 @@ from data.tools.errors import UserError
 from data.tools.files import open_regular, sha256_of_open
 from data.tools.hdf5 import own_dataset
 from data.vocabulary import GRID
+
+if TYPE_CHECKING:
+    from data.cache.views import LevelDataset
+
+
+@dataclass(frozen=True)
+class Level:
+    """One level over all images of a cache."""
+
+    cache: FeatureCache
+    name: str
+
+    def __len__(self) -> int:
+        return len(self.cache)
+
+    def __getitem__(self, index: Any) -> NDArray[np.float16]:
+        """Of an integer (C, 28, 28), of a slice or a list of rows (n, C, 28, 28); float16."""
+        rows = np.arange(len(self))[index]
+        return self.cache.read(self.name, np.atleast_1d(rows))[0 if np.ndim(rows) == 0 else ...]
+
+    def __iter__(self) -> Iterator[NDArray[np.float16]]:
+        return (self[row] for row in range(len(self)))
 
 
 class FeatureCache:
@@ -78,6 +102,39 @@ class FeatureCache:
         """The image sets in the order of their rows: "train", those scored, black, white, noise."""
         return tuple(dict.fromkeys(record.images for record in self.records))
 
+    def __len__(self) -> int:
+        return len(self.records)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The name of every image, in the order of the rows."""
+        return tuple(record.name for record in self.records)
+
+    def __getitem__(self, level: str) -> Level:
+        """A level as a sequence over the images: `cache["f5"][3]` is (C, 28, 28) float16."""
+        self._check_level(level)
+        return Level(self, level)
+
+    def dataset(self, level: str, images: str) -> LevelDataset:
+        """One level of one image set as a `torch.utils.data.Dataset` of (C, 28, 28) float16.
+
+        Raises `UserError` for an unknown level, and an image set that holds nothing.
+        """
+        from data.cache.views import LevelDataset
+
+        self._check_level(level)
+        rows = self.rows(images)
+        if not len(rows):
+            sets = ", ".join(self.identity.images.counts)
+            raise UserError(f"no image of {self.folder} is in the set {images!r}: use {sets}")
+        return LevelDataset(self, level, rows)
+
+    def _check_level(self, level: str) -> None:
+        if level not in self.levels:
+            raise UserError(
+                f"level {level!r} is not in {self.folder}: use one of {', '.join(self.levels)}"
+            )
+
     def rows(self, images: str) -> NDArray[np.int64]:
         """The rows of one image set, ascending."""
         found = [row for row, record in enumerate(self.records) if record.images == images]
@@ -95,10 +152,7 @@ class FeatureCache:
         its first axis may have gaps in memory. Raises `UserError` for an unknown level or a
         shard that cannot be read, `IndexError` for a row that does not exist.
         """
-        if level not in self.levels:
-            raise UserError(
-                f"level {level!r} is not in {self.folder}: use one of {', '.join(self.levels)}"
-            )
+        self._check_level(level)
         rows = np.asarray(rows, dtype=np.int64)
         if len(rows) and not 0 <= rows.min() <= rows.max() < len(self.records):
             raise IndexError(f"rows go from 0 to {len(self.records) - 1}")

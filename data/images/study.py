@@ -139,6 +139,12 @@ def open_images(
     return ImageSet(sources, image_size)
 
 
+def open_set(name: str, content: Any, *, image_size: int, num_workers: int) -> ImageSet:
+    """The images of one set alone, of what `open_images` takes; raises as it does."""
+    opening = _Opening(None, 0, num_workers, image_size)
+    return ImageSet({name: opening.source(name, content)}, image_size)
+
+
 def find_images(
     train: Path | None,
     test: Path | None,
