@@ -23,7 +23,8 @@ class ExtractConfig:
 
     backbone: str = setting("The frozen network; --list-backbones lists them.")
     weights: str = setting(
-        "imagenet, random, trained weights of a package (--list-weights), or a checkpoint file.",
+        "imagenet, random, weights of a package (--list-weights), a checkpoint file, or own: what "
+        "a factory of yours returns.",
         "imagenet",
     )
     weights_key: str | None = setting(

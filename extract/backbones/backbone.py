@@ -13,12 +13,12 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from data.tools.errors import UserError
 from data.vocabulary import IMAGE_SIZE
-from extract.backbones.architectures import build
 from extract.backbones.border import Window
 from extract.backbones.checkpoints.label import state_sha256
 from extract.backbones.depths import Depths
 from extract.backbones.normalization import normalize
 from extract.backbones.padding import set_padding
+from extract.backbones.sources.find import build
 from extract.backbones.table import BACKBONES
 from extract.backbones.taps import check_taps, run_taps
 from extract.backbones.weights import WeightsRequest, set_weights
@@ -70,7 +70,7 @@ def load_backbone(
     """The backbone `name`, ready for images (B, 3, image_size, image_size).
 
     Args:
-        name: a name of the table, or timm:NAME.
+        name: a name of the table, timm:NAME, or module:package.file:factory.
         weights: "imagenet", "random", a name of `packaged.PACKAGED` or the path of a checkpoint
             file; a `WeightsRequest` says how to read it.
         padding: what its convolutions see beyond the border, see `set_padding`.
@@ -85,6 +85,8 @@ def load_backbone(
     if isinstance(taps, str) and taps not in architecture.taps:
         raise UserError(f"unknown taps {taps!r}: use {', '.join(architecture.taps)} or node names")
     nodes = architecture.taps[taps] if isinstance(taps, str) else taps
+    if not nodes:
+        raise UserError(f"backbone {name!r} names no module to tap: give --taps")
     request = WeightsRequest(weights) if isinstance(weights, str) else weights
     found = set_weights(architecture, name, request, seed=seed)
     backbone = _freeze(

@@ -188,7 +188,11 @@ def backbone_listing() -> str:
     for row in _ROWS:
         notes = "; ".join(note for note in (exactness_note(row.name), row.note) if note)
         lines.append(f"{row.name:<20}{row.family:<16}{','.join(row.taps)}  ({notes})")
-    return "\n".join([*lines, f"{TIMM_PREFIX}NAME: any timm model (pip install timm)"])
+    more = (
+        f"{TIMM_PREFIX}NAME: any timm model (pip install timm)",
+        "module:package.file:factory: a network of your own",
+    )
+    return "\n".join([*lines, *more])
 
 
 def find_row(name: str) -> BackboneRow:

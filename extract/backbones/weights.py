@@ -8,11 +8,11 @@ from typing import Any
 
 from data.tools.errors import UserError
 from data.tools.printable import printable
-from extract.backbones.architectures import Architecture
-from extract.backbones.checkpoints.label import RESERVED, check_label, file_label
+from extract.backbones.checkpoints.label import OWN, RESERVED, check_label, file_label
 from extract.backbones.checkpoints.match import load_weights
 from extract.backbones.checkpoints.read import Checkpoint, read_checkpoint
 from extract.backbones.packaged import PACKAGED, PackagedWeights
+from extract.backbones.sources.architecture import Architecture
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,10 @@ def set_weights(
             f"--weights {source} with --weights-key, --weights-name or --match order: these are "
             f"for files (./{source}, if that is one)"
         )
+    if source == OWN:
+        if not architecture.has_own_weights:
+            raise UserError(f"{name} has no weights of its own: use imagenet, random or a file")
+        return WeightsFound(OWN, name)
     if source == "random":
         return WeightsFound(source, f"seed {seed}", normalization=architecture.normalization)
     if source == "imagenet":

@@ -14,7 +14,8 @@ from data.tools.errors import UserError
 from data.tools.printable import printable
 from extract.backbones.packaged import PACKAGED
 
-RESERVED = ("imagenet", "random", *PACKAGED)  # what no file is called
+OWN = "own"  # as a factory of one's own returns them
+RESERVED = ("imagenet", "random", OWN, *PACKAGED)  # what no file is called
 DIGITS = 8  # of a digest that tells two of one label apart
 _LONGEST = 80  # characters: folders are called by more than this, and 255 bytes is the limit
 

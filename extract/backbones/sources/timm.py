@@ -1,79 +1,19 @@
-"""Architectures: untrained networks from torchvision or timm, with their taps."""
+"""Backbones of timm, `timm:NAME`."""
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
-import torch
-from torch import Tensor, nn
-from torchvision import models
+from torch import Tensor
 
 from data.tools.errors import UserError
-from extract.backbones.checkpoints.heads import drop_heads
-from extract.backbones.imagenet import imagenet_weights
-from extract.backbones.table import TIMM_PREFIX, find_row
+from extract.backbones.sources.architecture import TAP_RECIPES, Architecture, seeded
+from extract.backbones.table import TIMM_PREFIX
 from extract.backbones.taps import MAX_TAPS
 
-TAP_RECIPES = ("paper", "released", "reproduction")
 
-
-@dataclass(frozen=True)
-class Architecture:
-    """An untrained network without its classifier."""
-
-    module: nn.Module
-    taps: dict[str, tuple[str, ...]]  # recipe -> node names, f1 first
-    channels_last: bool  # its maps are (B, h, w, C)
-    pretrained: Callable[[], tuple[dict[str, Tensor], str]]  # state dict, and where it is from
-    normalization: str | None = None  # what its weights want instead of ImageNet's; None: that
-
-
-def build(name: str, *, seed: int, image_size: int) -> Architecture:
-    """The architecture `name` with its library's own initialisation, drawn from `seed`.
-
-    The global random state is left alone. `UserError` when the name is unknown, or the network
-    cannot be built for images of `image_size` pixels a side.
-    """
-    builder = _from_timm if name.startswith(TIMM_PREFIX) else _from_torchvision
-    return builder(name, seed, image_size)
-
-
-@contextlib.contextmanager
-def _seeded(seed: int) -> Iterator[None]:
-    # torch.manual_seed would reseed every GPU as well.
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
-        yield
-
-
-def _from_torchvision(name: str, seed: int, image_size: int) -> Architecture:
-    row = find_row(name)
-    arguments = dict(row.arguments)
-    if row.size_argument == "image_size":
-        arguments["image_size"] = image_size
-    elif row.size_argument == "input_size":
-        arguments["input_size"] = (image_size, image_size)
-    with _seeded(seed):
-        try:
-            module = models.get_model(name, weights=None, **arguments)
-        except (AssertionError, RuntimeError, ValueError) as error:
-            raise UserError(
-                f"{name} cannot be built for {image_size}x{image_size} images ({error}): "
-                f"use 224x224 ({row.note})"
-            ) from error
-    drop_heads(module)
-    return Architecture(
-        module,
-        taps={recipe: row.taps_for(recipe) for recipe in TAP_RECIPES},
-        channels_last=row.channels_last,
-        pretrained=lambda: imagenet_weights(name),
-    )
-
-
-def _from_timm(name: str, seed: int, image_size: int) -> Architecture:
+def build(name: str, seed: int, image_size: int) -> Architecture:
+    """The model that timm calls by `name` without its prefix."""
     try:
         import timm
     except ImportError:
@@ -89,7 +29,7 @@ def _from_timm(name: str, seed: int, image_size: int) -> Architecture:
     published = timm.get_pretrained_cfg(model)
     if published is not None and published.fixed_input_size:
         arguments["img_size"] = image_size
-    with _seeded(seed):
+    with seeded(seed):
         try:
             module = timm.create_model(model, **arguments)
         except (AssertionError, RuntimeError, ValueError, TypeError) as error:

@@ -1,0 +1,1 @@
+"""Where backbones come from: each source builds a network by its name."""
