@@ -8,6 +8,7 @@ so that none is judged by a badly chosen step size (docs/methods.md).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -137,6 +138,10 @@ PROTOCOLS: dict[str, Protocol] = {
     ),
 }
 
+# Steps below which the heads of a recipe are not read as what the features carry (docs/methods.md,
+# "Steps"): plain, and in whitened coordinates.
+STEPS_NEEDED, CONDITIONED_STEPS_NEEDED = 1000, 200
+
 # Those that say how features are made; `tuned` reads the caches of `paper`.
 FEATURE_PROTOCOLS = tuple(name for name, each in PROTOCOLS.items() if each.features.taps == name)
 
@@ -146,6 +151,19 @@ def find_protocol(name: str) -> Protocol:
     if name not in PROTOCOLS:
         raise UserError(f"unknown protocol {name!r}: use one of {', '.join(PROTOCOLS)}")
     return PROTOCOLS[name]
+
+
+def steps_of(recipe: TrainingRecipe, images: int) -> int:
+    """Steps of the optimiser over `images` training images, those held out left aside."""
+    held_out = images // round(1 / recipe.heldout_share) if recipe.heldout_share else 0
+    return recipe.epochs * math.ceil((images - held_out) / recipe.batch_size)
+
+
+def steps_needed(recipe: TrainingRecipe) -> int:
+    """The least number of steps after which the recipe's heads are trusted; 0 of exact ones."""
+    if recipe.optimizer == "exact":
+        return 0
+    return CONDITIONED_STEPS_NEEDED if recipe.conditioned else STEPS_NEEDED
 
 
 def protocol_options(name: str) -> tuple[str, list[str]]:

@@ -21,8 +21,10 @@ CONTINUED = ("reflect", "replicate", "circular")  # paddings that go on with the
 PADDINGS = ("zeros", "none", *CONTINUED, "full", "partial")  # of a backbone's operations
 COMPRESSIONS = ("none", "bitshuffle-lz4")  # of a cache
 
-CONVERGED, FALLING, DIVERGED, CONSTANT = "converged", "falling", "diverged", "constant"
-STATUSES = (CONVERGED, FALLING, DIVERGED, CONSTANT)  # of a head's training, from best to worst
+CONVERGED, CONSTANT, FALLING = "converged", "constant", "falling"
+UNDER_TRAINED, DIVERGED = "under-trained", "diverged"
+# Of a head's training, from best to worst; "constant" is a finding: there was nothing to read.
+STATUSES = (CONVERGED, CONSTANT, FALLING, UNDER_TRAINED, DIVERGED)
 
 TASKS = ("saliency", "segmentation")  # that `train-backbone` trains for
 TASKS_CSV = "tasks.csv"  # of a results folder: the scores of `train-backbone`

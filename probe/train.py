@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import platform
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import h5py
@@ -11,13 +12,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from data.protocols import TrainingRecipe
+from data.protocols import TrainingRecipe, steps_needed, steps_of
 from data.target_maps import keep_target, load_targets, read_target
 from data.tools.device import arithmetic_threads, find_device, has_fast_bfloat16
 from data.tools.errors import UserError
 from data.tools.files import check_writable
 from data.tools.parallel import run_tasks
 from data.tools.terminal import say
+from data.vocabulary import UNDER_TRAINED
 from probe import results
 from probe.batches import CELLS, FeatureBatches, resolve_preload
 from probe.config import ProbeConfig
@@ -166,7 +168,7 @@ def _train_pass(task: Task, heads: list[HeadSpec], checkpoint: Checkpoint) -> No
     preload = resolve_preload(config.preload, needed, task.device, sharing=config.jobs)
     batches = FeatureBatches(cache, tuple(levels), task.dtype, task.device, preload)
     cost = estimate(bank, batches, len(split.train), len(split.heldout), recipe)
-    say(f"{run.name}: {cost}")
+    say(f"{run.name}: {cost}; {_steps(recipe, len(split.train))}")
     batches.keep(np.arange(len(cache.records)))
     if recipe.conditioned:
         bank.whiten(channel_covariance(batches, split.train, recipe.batch_size))
@@ -174,6 +176,20 @@ def _train_pass(task: Task, heads: list[HeadSpec], checkpoint: Checkpoint) -> No
     trained = Trained(run, bank, batches, losses, _endings(bank, losses))
     results.write_heads(task.folder, evaluate(trained, config.num_workers))
     checkpoint.remove()
+
+
+def _steps(recipe: TrainingRecipe, images: int) -> str:
+    """How many steps `images` training images give, and what to do where they are too few."""
+    steps, needed = steps_of(replace(recipe, heldout_share=0.0), images), steps_needed(recipe)
+    text = f"{steps} steps"
+    if steps >= needed:
+        return text
+    epochs = math.ceil(recipe.epochs * needed / steps)
+    other = "" if recipe.conditioned else "--protocol tuned, "
+    return (
+        f"{text}, where {needed} are needed: the heads will count as {UNDER_TRAINED} and decide no "
+        f"claim; use --solver exact, {other}--epochs {epochs} or a smaller --batch-size"
+    )
 
 
 def _endings(bank: Bank, losses: Tensor) -> list[Ending]:

@@ -20,7 +20,7 @@ from probe.heads.paper import table_heads
 from probe.heads.spec import HeadSpec
 from probe.results import SCHEMA, SCORE_COLUMNS
 
-COUNTS = {"train": 256, "test": 64, "black": 1, "white": 1, "noise": 8}
+COUNTS = {"train": 10533, "test": 64, "black": 1, "white": 1, "noise": 8}
 CHANNELS = {"input": 3, "f1": 64, "f2": 128, "f3": 256, "f4": 512, "f5": 512}
 
 LAYERS = {"f1": 2, "f2": 4, "f3": 7, "f4": 10, "f5": 13}  # of VGG16

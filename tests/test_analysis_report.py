@@ -88,7 +88,7 @@ def test_published_numbers_are_inside(page: Page):
 
 def test_it_says_what_was_run_and_how_to_run_it_again(path: Path, page: Page):
     assert "untrained VGG16 (random weights)" in page.text
-    assert "embedded sample images (256 train, 64 test)" in page.text
+    assert "embedded sample images (10533 train, 64 test)" in page.text
     assert "cache.weights_sha256 " + "a" * 64 in page.text
     commands = page.text[page.text.index("Run it again", 3000) :]
     for command in (
@@ -109,7 +109,7 @@ def test_readouts_that_did_not_converge_are_listed(tmp_path: Path):
     builder.add(heads=[HeadSpec(ALL, 3, 1, 0, "H")], status="diverged")
     made = make_tables(TablesConfig(tmp_path / "results", tmp_path / "tables", format=("html",)))
     text = Page(made.read_text()).text
-    assert "1 readouts, 1 not converged" in text
+    assert "1 readouts, 1 not trained to the end" in text
     assert "H-f1+f2+f3+f4+f5-k3-d1-p0-s0 diverged" in text
     assert "diverged: judge no readout by it" in text
 

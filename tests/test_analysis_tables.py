@@ -54,7 +54,7 @@ def test_what_random_weights_gave_is_headed_so(tmp_path: Path):
     for name in ("1", "2a", "2b", "3", "4"):
         (text,) = blocks(tmp_path, name)
         assert "untrained VGG16 (random weights)" in text
-        assert "embedded sample images (256 train, 64 test)" in text
+        assert "embedded sample images (10533 train, 64 test)" in text
         assert "Published: paper, ImageNet weights" in text
 
 
@@ -95,7 +95,7 @@ def test_conditions_are_never_mixed(tmp_path: Path, other: dict):
 def test_headings_say_how_the_images_were_shown(tmp_path: Path):
     ResultsBuilder(tmp_path).add(crop_border=2, image_size=112)
     (heading,) = compare("1", read_results(tmp_path))["condition"].unique()
-    assert "embedded sample images (256 train, 64 test) at 112x112;" in heading
+    assert "embedded sample images (10533 train, 64 test) at 112x112;" in heading
     assert heading.endswith("every level cropped by 2 at each side")
 
 

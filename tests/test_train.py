@@ -295,3 +295,19 @@ def test_provenance_is_kept(folder: Path):
     assert run["cache"]["backbone"] == "vgg16"
     assert run["protocol"]["epochs"] == 3
     assert run["about"]["torch"] == torch.__version__
+
+
+def test_a_sweep_says_its_steps_before_it_starts_and_what_to_do_about_too_few(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+):
+    train_probes(grid(folder, levels=("f1",), pattern=("H",)))  # 24 images in batches of 8
+    said = capsys.readouterr().err
+    line = next(line for line in said.splitlines() if " steps" in line)
+    assert "; 9 steps, where 1000 are needed" in line
+    for remedy in ("--solver exact", "--protocol tuned", "--epochs 334"):  # 333 give 999
+        assert remedy in line
+    assert said.index(line) < said.index("training: ")
+    plenty = grid(folder, levels=("f1",), pattern=("V",), batch_size=1, epochs=42)
+    train_probes(replace(plenty, results_dir=folder / "more"))
+    line = next(line for line in capsys.readouterr().err.splitlines() if " steps" in line)
+    assert line.endswith("; 1008 steps")

@@ -31,6 +31,7 @@ from analysis.read.columns import (
     row_number,
     whole,
 )
+from analysis.read.training import mark_under_trained
 from data.target_maps import load_targets
 from data.targets import is_pattern
 from data.tools.errors import UserError
@@ -44,7 +45,8 @@ class Results:
     """Everything in a results folder but the maps (see `analysis.read.maps`)."""
 
     folder: Path
-    scores: pd.DataFrame  # one row per head and image set: the columns of scores.csv
+    # One row per head and image set: the columns of scores.csv, the status as `training` has it.
+    scores: pd.DataFrame
     image_scores: pd.DataFrame  # run, head, images, image, spc (NaN: undefined), mae
     losses: pd.DataFrame  # run, head, epoch, train_loss, heldout_loss
     curves: (
@@ -134,7 +136,7 @@ def read_results(folder: Path | str) -> Results:
         curves.append(_read_curve(place / CURVE))
     results = Results(
         folder,
-        scores,
+        mark_under_trained(scores, runs),
         _of_runs(image_scores, runs),
         _of_runs(losses, runs),
         _of_runs(curves, runs),

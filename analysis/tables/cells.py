@@ -9,6 +9,7 @@ import numpy as np
 
 from analysis.read.published import REPRODUCTION
 from analysis.tables.grid import Grid
+from data.vocabulary import CONSTANT, DIVERGED, FALLING, UNDER_TRAINED
 
 MISSING, UNDEFINED, NOTHING = "missing", "undefined", "–"
 # Names of the lines of a row.
@@ -18,12 +19,13 @@ PUBLISHED, DIFFERENCE = "published", "difference"
 # mark -> what it says below the table
 MARKS = {
     "†": "loss still falling when training ended: the readout could do better",
+    "‖": "under-trained (too few steps, or worse than a readout inside it): judge no readout by it",
     "‡": "diverged: judge no readout by it",
     "§": "no better than a constant map",
     "¶": "SPC undefined for some images (constant output), mean over the others",
     "*": "fewer seeds than other heads of this block",
 }
-_STATUS_MARKS = {"falling": "†", "diverged": "‡", "constant": "§"}
+_STATUS_MARKS = {FALLING: "†", UNDER_TRAINED: "‖", DIVERGED: "‡", CONSTANT: "§"}
 
 
 def number(value: float, *, signed: bool = False) -> str:

@@ -18,12 +18,15 @@ from analysis.read.measured import image_values, measure
 from analysis.read.published import PAPER, position_tables
 from analysis.read.results import Results
 from analysis.tables.claim import READING, Claim, Comparison, Reading
-from analysis.tables.commands import fill_command, situation
+from analysis.tables.commands import deciding_command, fill_command, situation
 from analysis.tables.table import find_tables
-from data.vocabulary import ALL_LEVELS, PIXELS
+from data.vocabulary import ALL_LEVELS, CONVERGED, DIVERGED, PIXELS, UNDER_TRAINED
 
-HOLDS, FAILS, NOT_MEASURED = "holds", "does not hold", "not measured"
-VERDICTS = (HOLDS, FAILS, NOT_MEASURED)
+HOLDS, FAILS, UNDECIDED = "holds", "does not hold", "undecided"
+NOT_MEASURED = "not measured"
+VERDICTS = (HOLDS, FAILS, UNDECIDED, NOT_MEASURED)
+EXACT_KERNEL = 3  # larger ones over all levels have matrices of 100 GB and more
+_UNTRUSTED = (UNDER_TRAINED, DIVERGED)  # what a readout that ended so says decides nothing
 
 
 def every_claim() -> list[Claim]:
@@ -66,7 +69,9 @@ def decide(comparisons: pd.DataFrame) -> pd.DataFrame:
     """The claims: one row per condition, claim and backbone, from `compare_readings`.
 
     The columns of the deciding comparison, and: statement, verdict ("holds", "does not hold",
-    "not measured"), n_comparisons, n_measured, why (the verdict in a few words).
+    "undecided", "not measured"), n_comparisons, n_measured, why (the verdict in a few words). A
+    claim is undecided where no trusted comparison fails and a readout of another is under-trained
+    or diverged; `fill` is then the command that would decide it.
     """
     key = ["condition", "claim", "backbone"]
     rows = [_decide(part) for _, part in comparisons.groupby(key, sort=False)]
@@ -131,6 +136,9 @@ class _Judge:
         both = difference.index
         row |= {"more": more[both].mean(), "less": less[both].mean(), "n_images": len(both)}
         row["status"] = self._status(keys)
+        if any(status in row["status"] for status in _UNTRUSTED):
+            exact = all(side.depth == 1 and side.kernel_size <= EXACT_KERNEL for side in sides)
+            row["fill"] = deciding_command(self.known, exact=exact)
         if len(difference) < LEAST_IMAGES:
             return row | {"reason": f"SPC defined for {len(difference)} images only"}
         low, high = bootstrap_interval(difference.to_numpy())
@@ -152,17 +160,22 @@ class _Judge:
 
     def _status(self, keys: list[tuple[Any, ...]]) -> str:
         found = dict.fromkeys(self.measured.loc[key, "status"] for key in keys)
-        return ", ".join(status for status in found if status != "converged")
+        return ", ".join(status for status in found if status != CONVERGED)
 
 
 def _decide(part: pd.DataFrame) -> dict[str, Any]:
-    done = part[np.isfinite(part["low"])]
-    open_ones = part[~np.isfinite(part["low"])]
+    measured = np.isfinite(part["low"])
+    trusted = ~part["status"].map(lambda text: any(status in text for status in _UNTRUSTED))
+    done, untrusted = part[measured & trusted], part[measured & ~trusted]
+    open_ones = part[~measured]
     failed = done[done["low"] <= 0]
     if not failed.empty:
         verdict, row = FAILS, failed.loc[failed["low"].idxmin()]
         why = "the interval is below zero" if row["high"] < 0 else "the interval includes zero"
         why += f" ({len(failed)} of {len(done)} comparisons fail)"
+    elif not untrusted.empty:
+        verdict, row = UNDECIDED, untrusted.iloc[0]
+        why = f"{len(untrusted)} of {len(part)} comparisons rest on such readouts"
     elif not open_ones.empty:
         verdict, row = NOT_MEASURED, open_ones.iloc[0]
         why = f"{row['comparison']}: {row['reason']} ({len(open_ones)} of {len(part)} comparisons)"
@@ -170,9 +183,9 @@ def _decide(part: pd.DataFrame) -> dict[str, Any]:
         verdict, row = HOLDS, done.loc[done["low"].idxmin()]
         why = f"{len(done)} of {len(done)} comparisons hold"
     if row["status"]:
-        why += f"; a readout of it is {row['status']}"
+        why += f"; a readout of {row['comparison']} is {row['status']}"
     claim = next(claim for claim in every_claim() if claim.name == row["claim"])
-    counts = {"n_comparisons": len(part), "n_measured": len(done)}
+    counts = {"n_comparisons": len(part), "n_measured": int(measured.sum())}
     return {
         "statement": claim.statement,
         "verdict": verdict,

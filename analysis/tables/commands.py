@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pandas as pd
 
 from analysis.read.results import Results
 from data.cache.identity import Identity
-from data.protocols import PROTOCOLS, protocol_options
+from data.protocols import PROTOCOLS, protocol_options, steps_needed, steps_of
 from data.vocabulary import IMAGE_SIZE, INPUT, PIXELS, SCORED_SETS
 from probe.results import RunSettings
 
@@ -95,6 +96,27 @@ def extract_command(backbone: str, padding: str, known: Situation) -> str:
     return shlex.join(words + _cache_option(known))
 
 
+def deciding_command(known: Situation, *, exact: bool) -> str:
+    """The training that decides what under-trained heads do not.
+
+    It is the exact solution where the heads have one (`exact`), else the protocol tuned, with as
+    many epochs as it needs.
+    """
+    if exact:
+        return shlex.join(["train-probes", "--sweep", "--solver", "exact", *_places(known)])
+    words = ["train-probes", "--sweep", "--protocol", "tuned"]
+    recipe = PROTOCOLS["tuned"].training
+    images = known.identity.images.counts.get("train") if known.identity else None
+    if images:
+        each = steps_of(replace(recipe, epochs=1), images)
+        needed = max(recipe.epochs, math.ceil(steps_needed(recipe) / each))
+        if known.protocol == "tuned" and known.settings:  # which was not enough
+            needed = max(needed, 2 * known.settings.recipe.epochs)
+            words += ["--overwrite"]
+        words += ["--epochs", str(needed)] if needed != recipe.epochs else []
+    return shlex.join(words + _places(known))
+
+
 def train_command(known: Situation) -> str:
     """`train-probes --sweep` with the recipe of a condition."""
     return shlex.join(["train-probes", "--sweep", *_training_options(known)])
@@ -113,7 +135,11 @@ def _training_options(known: Situation) -> list[str]:
                 words += [option, str(getattr(recipe, name))]
     if known.seeds > 1:
         words += ["--seeds", str(known.seeds)]
-    words += _cache_option(known)
+    return words + _places(known)
+
+
+def _places(known: Situation) -> list[str]:
+    words = _cache_option(known)
     if known.results_dir != _DEFAULT_RESULTS:
         words += ["--results-dir", str(known.results_dir)]
     return words

@@ -9,6 +9,7 @@ import pandas as pd
 
 from analysis.labels import model_label
 from analysis.tables.cells import number
+from analysis.tables.claims import UNDECIDED
 from analysis.write.markdown import plain
 from data.vocabulary import PIXELS
 
@@ -29,7 +30,8 @@ def claim_line(claim: Any) -> str:
     if np.isfinite(claim.low):
         text += f" {deciding_text(claim)};"
     text += f" {claim.why}."
-    return text + (f" Fill: `{plain(claim.fill)}`" if claim.fill else "")
+    to = "Decide it" if claim.verdict == UNDECIDED else "Fill"
+    return text + (f" {to}: `{plain(claim.fill)}`" if claim.fill else "")
 
 
 def deciding_text(claim: Any) -> str:

@@ -20,6 +20,7 @@ _SPECIAL = {
     "–": "--",
     "†": r"\textdagger{}",
     "‡": r"\textdaggerdbl{}",
+    "‖": r"\textbardbl{}",
     "§": r"\S{}",
     "¶": r"\P{}",
     "*": r"\textasteriskcentered{}",

@@ -23,10 +23,9 @@ from analysis.tables.grid import Grid
 from analysis.tables.quality import QualityTable, quality_lines, quality_tables
 from analysis.write.claims import deciding_text
 from data.tools.printable import printable
-from data.vocabulary import PIXELS, STATUSES
+from data.vocabulary import CONSTANT, CONVERGED, PIXELS, STATUSES
 
 _MEDIA = {"svg": "image/svg+xml", "png": "image/png"}
-_CONVERGED = "converged"
 _PLOT_WIDTH = 150.0  # of the little drawing of a claim's interval, in its own units
 
 
@@ -61,7 +60,9 @@ def report(content: Content) -> str:
         qualities=[_quality(table) for table in quality_tables(results, content.measured)],
         figures=[_figure(drawing) for drawing in content.drawings],
         runs=[_run(run, results) for run in results.runs],
+        status_names=STATUSES,
         statuses=_statuses(results),
+        constant=int((_heads(results)["status"] == CONSTANT).sum()),
         unfinished=_unfinished(results),
         commands=_commands(content),
         marks=cells.MARKS,
@@ -69,10 +70,10 @@ def report(content: Content) -> str:
 
 
 def _counted(verdicts: pd.Series) -> list[tuple[str, int]]:
-    """How many claims hold, do not hold, were not measured; in words that follow the number."""
+    """How many claims have each verdict, in words that follow the number."""
     counts = [int((verdicts == verdict).sum()) for verdict in VERDICTS]
-    plural = ("claims hold", "do not hold", "not measured")
-    singular = ("claim holds", "does not hold", "not measured")
+    plural = ("claims hold", "do not hold", "undecided", "not measured")
+    singular = ("claim holds", "does not hold", "undecided", "not measured")
     words = [singular[i] if count == 1 else plural[i] for i, count in enumerate(counts)]
     return list(zip(words, counts, strict=True))
 
@@ -203,9 +204,9 @@ def _statuses(results: Results) -> list[dict[str, Any]]:
 
 
 def _unfinished(results: Results) -> list[dict[str, Any]]:
-    """The readouts that did not converge, worst first."""
+    """The readouts that could say more than they do, worst first; "constant" is a finding."""
     heads = _heads(results)
-    heads = heads[heads["status"] != _CONVERGED]
+    heads = heads[~heads["status"].isin([CONVERGED, CONSTANT])]
     order = heads["status"].map(STATUSES.index).sort_values(ascending=False, kind="stable")
     columns = ["run", "head", "status", "train_loss", "heldout_loss"]
     return [
