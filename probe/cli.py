@@ -22,5 +22,5 @@ main = stage_command(
     ProbeConfig,
     _run,
     help="Train many readout heads from every feature cache in one pass over it, and score them.",
-    resume="run the same command again to go on from the last finished epoch",
+    resume="run the command again without --overwrite to go on from the last finished epoch",
 )

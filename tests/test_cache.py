@@ -16,11 +16,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data.cache.identity import Calibration, Identity, Images
+from data.cache.locks import CacheLocks
 from data.cache.reader import FeatureCache
 from data.images.source import BadImage, ImageRecord
 from data.tools.errors import UserError
 from data.tools.hdf5 import open_hdf5
-from data.tools.locks import CacheLocks
 from tests.caches import write_cache
 
 CHANNELS = {"input": 3, "f1": 5, "f2": 2}

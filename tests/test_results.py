@@ -285,7 +285,7 @@ def test_a_disk_without_locks_is_warned_of_and_used(tmp_path: Path, monkeypatch,
     def refuses(*_: object) -> None:
         raise OSError(71, "Protocol error")
 
-    monkeypatch.setattr("data.tools.filelock.fcntl.flock", refuses)
+    monkeypatch.setattr("data.tools.locks.fcntl.lockf", refuses)
     folder = made(tmp_path, head())
     assert writer.read_settings(folder) is not None
     assert "no locks available" in capsys.readouterr().err

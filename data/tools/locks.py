@@ -1,86 +1,35 @@
-"""Keeping two processes, or threads, off the same part of a cache; also over a network disk."""
+"""Keeping other processes, and other threads, out of a file or folder for a while."""
 
 from __future__ import annotations
 
 import fcntl
 import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import ClassVar
 
-from data.tools.errors import UserError
 from data.tools.terminal import say
 
-LOCK = ".lock"
-_SETUP_BYTE = 0  # byte of the lock file that stands for the cache as a whole; then the shards
 
+class LockFile:
+    """A file that exists to be locked, byte by byte; opened once for all threads of this process.
 
-class CacheLocks:
-    """Locks on single bytes of the file `.lock`: one for the whole cache, one for each shard.
-
-    The system frees them when the process ends, however it ends. On a disk without locks, or
-    where the file cannot be had, a line on stderr says so, and the work goes on.
+    The system frees the locks when the process ends, however it ends. They belong to the process:
+    they keep no thread out, and all of them are gone as soon as one descriptor of the file is
+    closed. So threads share the descriptor, and a table of what is held. On a disk without locks,
+    or where the file cannot be had, a line on stderr says so, and the work goes on.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self._file = _LockFile.opened(folder / LOCK)
-
-    def __enter__(self) -> CacheLocks:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Let go of the lock file; no lock may be held any more."""
-        self._file.close()
-
-    @contextmanager
-    def whole(self) -> Iterator[None]:
-        """Wait until no other process sets up or completes the cache, and keep it so."""
-        if not self._file.take(_SETUP_BYTE):
-            say(f"waiting for another process to set up {self.folder}")
-            self._file.take(_SETUP_BYTE, wait=True)
-        try:
-            yield
-        finally:
-            self._file.free(_SETUP_BYTE)
-
-    @contextmanager
-    def shards(self, shards: Sequence[int]) -> Iterator[None]:
-        """Keep the shards to this caller; `UserError` when another has one of them."""
-        taken = []
-        try:
-            for shard in shards:
-                if not self._file.take(shard + 1):
-                    raise UserError(
-                        f"another process is extracting shard {shard} of {self.folder}: "
-                        "wait until it has ended, then run the same command again"
-                    )
-                taken.append(shard)
-            yield
-        finally:
-            for shard in taken:
-                self._file.free(shard + 1)
-
-
-class _LockFile:
-    """The lock file of one folder, opened once for all threads of this process.
-
-    Locks belong to the process: they keep no thread out, and all of them are gone as soon as one
-    descriptor of the file is closed. So threads share the descriptor, and a table of what is held.
-    """
-
-    _open: ClassVar[dict[tuple[int, Path], _LockFile]] = {}  # by process: a fork has no lock
+    _open: ClassVar[dict[tuple[int, Path], LockFile]] = {}  # by process: a fork has no lock
     _changed = threading.Condition()  # guards all that is mutable here
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._users = 0
         self._held: set[int] = set()
+        self._warned = False
         self._descriptor: int | None = None
         try:
             # Not through a link: whoever may write here could have planted one.
@@ -90,7 +39,8 @@ class _LockFile:
             self._warn(error)
 
     @classmethod
-    def opened(cls, path: Path) -> _LockFile:
+    def opened(cls, path: Path) -> LockFile:
+        """The lock file at `path`, created where there is none; to be closed as often."""
         key = (os.getpid(), path.resolve())
         with cls._changed:
             if key not in cls._open:
@@ -99,6 +49,7 @@ class _LockFile:
             return cls._open[key]
 
     def close(self) -> None:
+        """Let go of the file; no lock that this user took may be held any more."""
         with self._changed:
             self._users -= 1
             if self._users == 0:
@@ -139,12 +90,43 @@ class _LockFile:
         except (BlockingIOError, PermissionError):
             return False
         except OSError as error:  # each disk says in its own way that it has none
-            if byte == _SETUP_BYTE:
-                self._warn(error)
+            self._warn(error)
         return True
 
     def _warn(self, error: OSError) -> None:
-        say(
-            f"warning: no locks available on the disk of {self._path.parent} ({error.strerror}): "
-            "make sure that no other process writes this cache"
-        )
+        if not self._warned:
+            say(
+                f"warning: no locks available on the disk of {self._path.parent} "
+                f"({error.strerror}): make sure that no other process writes there"
+            )
+        self._warned = True
+
+
+class FileLock:
+    """The lock on a whole file; two of them keep each other out wherever they are."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = LockFile.opened(path)
+        self._taken = False
+
+    def take(self, *, wait: bool) -> bool:
+        """Take the lock; False where another has it and this one is not to `wait`."""
+        self._taken = self._file.take(0, wait=wait)
+        return self._taken
+
+    def free(self) -> None:
+        """Let go of the lock, if it was taken."""
+        if self._taken:
+            self._file.free(0)
+        self._file.close()
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the lock on `path`, waiting for it as long as it takes."""
+    lock = FileLock(path)
+    try:
+        lock.take(wait=True)
+        yield
+    finally:
+        lock.free()

@@ -89,7 +89,7 @@ def _workers() -> Iterator[None]:
     except BrokenProcessPool as error:
         raise UserError(
             "a worker process was killed, perhaps for want of memory: use fewer --jobs, then run "
-            "the same command again"
+            "the command again, without --overwrite, to resume"
         ) from error
 
 
@@ -118,7 +118,7 @@ def _client(client_class: Any, scheduler: str) -> Iterator[None]:
     except (CommClosedError, FutureCancelledError, CancelledError, TimeoutError) as error:
         raise UserError(
             f"the Dask scheduler at {scheduler} is gone: start it and its workers, then run the "
-            "same command again"
+            "command again, without --overwrite, to resume"
         ) from error
 
 

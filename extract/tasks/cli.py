@@ -17,5 +17,5 @@ main = stage_command(
     TaskConfig,
     _run,
     help="Train VGG16 for saliency or segmentation, for extract-features --weights FILE to read.",
-    resume="run the same command again to go on from the last finished epoch",
+    resume="run the command again without --overwrite to go on from the last finished epoch",
 )

@@ -18,8 +18,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from data.tools.errors import UserError
-from data.tools.filelock import locked
 from data.tools.files import write_text, writing
+from data.tools.locks import locked
 from data.vocabulary import TASKS_CSV
 
 SETTINGS, SCORES, EPOCHS = "settings.json", "scores.csv", "epochs.csv"

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from data.tools.device import find_device, has_fast_bfloat16
 from data.tools.errors import UserError
-from data.tools.filelock import FileLock
 from data.tools.files import check_writable
+from data.tools.locks import FileLock
 from data.tools.progress import progress
 from data.tools.terminal import say
 from data.vocabulary import TASKS_CSV

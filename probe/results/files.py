@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from data.tools.errors import UserError
-from data.tools.filelock import locked
 from data.tools.files import sha256_of, write_bytes
+from data.tools.locks import locked
 from probe.results.tables import (
     CURVE,
     HEADS,

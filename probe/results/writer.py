@@ -14,8 +14,8 @@ from typing import Any
 import pandas as pd
 
 from data.tools.errors import UserError
-from data.tools.filelock import FileLock, locked
 from data.tools.files import write_bytes
+from data.tools.locks import FileLock, locked
 from data.tools.terminal import say
 from probe.metrics import METRICS
 from probe.results.files import (
