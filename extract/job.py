@@ -41,7 +41,8 @@ class Job:
 
     def settle(self) -> None:
         """Agree with the unfinished cache in the folder, or begin one; alone."""
-        self.cache.settle(self.measure if self.backbone.has_untrained_batch_norm else None)
+        settle = self.cache.replace if self.config.overwrite else self.cache.settle
+        settle(self.measure if self.backbone.has_untrained_batch_norm else None)
 
     def calibrate(self) -> None:
         """Give an untrained network the BatchNorm statistics this cache is made with."""

@@ -64,8 +64,6 @@ def extract_features(
         return folder
     with job.cache as cache:
         with cache.alone():
-            if config.overwrite:
-                cache.delete()
             job.settle()
         try:
             _fill(job, backbone)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from data.cache.identity import MAKING, PLACES, Calibration
 from data.cache.index import DamagedShardError, shard_fault, write_index
+from data.cache.locks import CacheLocks
 from data.cache.manifest import Manifest, differences, is_manifest, read_manifest
 from data.cache.members import (
     CALIBRATION,
@@ -22,7 +23,6 @@ from data.cache.reader import FeatureCache
 from data.cache.shards import shard_count, shard_rows
 from data.tools.errors import UserError
 from data.tools.files import read_bytes, write_bytes
-from data.tools.locks import CacheLocks
 from data.tools.terminal import say
 from data.vocabulary import GRID
 
@@ -114,24 +114,29 @@ class CacheWriter:
         with every difference, when work on another cache is in the folder, and when its disk has
         no room. Call it alone.
         """
-        before = self._unfinished()
+        before = self._unfinished(calibrated=measure is not None)
         self.check_space(self.missing(self.all_shards))
         if before is None:
-            self._begin(measure)
+            statistics = self._calibrate(measure)
+            self._refuse_foreign_shards()
+            self._begin(statistics)
         else:
             self.manifest = before
 
-    def delete(self) -> None:
-        """Make room for the cache to be made again; `UserError` when a process is writing it.
+    def replace(self, measure: Measure | None) -> None:
+        """Begin the cache in place of whatever cache is in the folder.
 
-        Only files of our own names are deleted, and only where the manifest is a cache's, or
-        damaged.
+        Raises `UserError`, and deletes nothing, when a process is writing that one, when the new
+        one cannot be begun or has no room, and when the manifest there is somebody else's. Only
+        files of our own names are deleted. Call it alone.
         """
-        files = cache_files(self.folder)
         self._refuse_foreign_manifest()
+        files = cache_files(self.folder)
         self.check_space(self.all_shards, freed=sum(path.lstat().st_size for path in files))
-        with self._locks.shards(self.all_shards):
+        with self._locks.shards(self._shards_of_any()):
+            statistics = self._calibrate(measure)
             self._remove(files)
+            self._begin(statistics)
 
     def missing(self, shards: Iterable[int]) -> list[int]:
         """Those of `shards` that are not there, or not right."""
@@ -169,12 +174,13 @@ class CacheWriter:
         return None
 
     def keep_calibration(self, content: bytes) -> None:
-        """Put back the statistics that were lost."""
+        """Keep the statistics with the cache: new ones, or those that were lost."""
         write_bytes(self.folder / CALIBRATION, content)
 
     def abandon(self) -> None:
-        """Leave nothing of a cache that was begun and has no shard; call it alone."""
-        with suppress(OSError):  # the folder itself may be gone
+        """Leave nothing of this cache where it was begun and has no shard; call it alone."""
+        with suppress(OSError, UserError):  # the folder may be gone, or another cache's by now
+            self.check_owner()
             if not self._holds_work():
                 self._remove(cache_files(self.folder))
 
@@ -199,8 +205,11 @@ class CacheWriter:
                 "images (--limit)"
             )
 
-    def _unfinished(self) -> Manifest | None:
-        """The manifest of this cache in the folder; None where nothing stands in its way."""
+    def _unfinished(self, *, calibrated: bool) -> Manifest | None:
+        """The manifest of this cache in the folder; None where nothing stands in its way.
+
+        `calibrated`: whether a network of this kind has statistics of its own.
+        """
         if not (self.folder / MANIFEST).exists():
             return None
         self._refuse_foreign_manifest()
@@ -208,6 +217,8 @@ class CacheWriter:
             before = read_manifest(self.folder)
             # The statistics are measured once: whether they are the same is seen when read.
             self._refuse_differences(before)
+            if calibrated != (before.identity.calibration is not None):
+                raise UserError(f"{self.folder / MANIFEST} was edited: {_WAYS_OUT}")
         except UserError:
             if self._holds_work():
                 raise
@@ -242,27 +253,45 @@ class CacheWriter:
         if names - {MANIFEST, CALIBRATION}:
             return True
         try:
-            with self._locks.shards(self.all_shards):
+            with self._locks.shards(self._shards_of_any()):
                 return False
         except UserError:
             return True
 
-    def _begin(self, measure: Measure | None) -> None:
+    def _shards_of_any(self) -> range:
+        """All shards that a process may be writing here: of this cache, or of the one before."""
+        images = len(self.manifest.records)
+        with suppress(UserError, OSError):  # none there, or damaged
+            images = max(images, len(read_manifest(self.folder).records))
+        return range(shard_count(images))
+
+    def _calibrate(self, measure: Measure | None) -> bytes | None:
+        """The statistics of an untrained network, of which the manifest says from now on."""
+        if measure is None:
+            return None
+        calibration, content = measure()
+        self.manifest = self.manifest.calibrated(calibration)
+        return content
+
+    def _refuse_foreign_shards(self) -> None:
         faults = [shard_fault(self.folder, shard, self.manifest) for shard in self.all_shards]
-        calibration = None
-        if measure is not None:
-            calibration, content = measure()
-            self.manifest = self.manifest.calibrated(calibration)
-            faults = [shard_fault(self.folder, s, self.manifest) for s in self.all_shards]
         if "made from something else" in faults:
             raise UserError(
                 f"{self.folder} has no {MANIFEST}, and shards made from something else: {_WAYS_OUT}"
             )
-        if calibration is not None:
-            write_bytes(self.folder / CALIBRATION, content)
+
+    def _begin(self, statistics: bytes | None) -> None:
+        if statistics is not None:
+            self.keep_calibration(statistics)
         self.manifest.write(self.folder)
 
     def _remove(self, files: Iterable[Path]) -> None:
-        for path in files:  # the index first: what is left is never taken for complete
-            path.unlink(missing_ok=True)
+        try:
+            for path in files:  # the index first: what is left is never taken for complete
+                path.unlink(missing_ok=True)
+        except OSError as error:
+            raise UserError(
+                f"cannot delete {error.filename} ({error.strerror}): delete it yourself, or give "
+                "another --cache-dir"
+            ) from error
         remove_leftovers(self.folder)
