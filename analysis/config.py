@@ -7,6 +7,7 @@ from pathlib import Path
 
 from data.tools.errors import UserError
 from data.tools.settings import check_settings, setting, spelled
+from data.vocabulary import KEPT_IMAGES
 
 FIGURE_FORMATS = ("pdf", "png")
 FORMATS = ("md", "csv", "tex", "html", *FIGURE_FORMATS)
@@ -42,6 +43,12 @@ class TablesConfig:
     levels: tuple[str, ...] = setting(
         "Tables and figures only of heads that read these levels: f5, f1+f2 or all (repeatable).",
         (),
+    )
+    figure_images: int = setting(
+        "Images in figure 7: the first of the test set.",
+        KEPT_IMAGES,
+        at_least=1,
+        at_most=KEPT_IMAGES,
     )
     compare: bool = setting(
         "Only compare backbones: print SPC of single levels by relative depth, write compare.md "

@@ -174,7 +174,9 @@ def _write_pictures(work: _Work, formats: tuple[str, ...]) -> Path:
     from analysis.figures.style import save
 
     out = work.config.out
-    drawings = list(draw_all(work.material.results, work.material.chosen))
+    drawings = list(
+        draw_all(work.material.results, work.material.chosen, work.config.figure_images)
+    )
     for kind in FIGURE_FORMATS:
         if kind in formats:
             (out / "figures").mkdir(exist_ok=True)

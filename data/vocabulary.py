@@ -26,5 +26,7 @@ UNDER_TRAINED, DIVERGED = "under-trained", "diverged"
 # Of a head's training, from best to worst; "constant" is a finding: there was nothing to read.
 STATUSES = (CONVERGED, CONSTANT, FALLING, UNDER_TRAINED, DIVERGED)
 
+KEPT_IMAGES = 5  # of each scored set: the first, whose maps are kept for figures
+
 TASKS = ("saliency", "segmentation")  # that `train-backbone` trains for
 TASKS_CSV = "tasks.csv"  # of a results folder: the scores of `train-backbone`

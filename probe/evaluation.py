@@ -12,10 +12,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from data.vocabulary import KEPT_IMAGES
 from probe.batches import FeatureBatches
 from probe.heads.spec import HeadSpec
 from probe.plan import Run
-from probe.results import KEPT_PREDICTIONS, HeadResult
+from probe.results import HeadResult
 from probe.scoring import MapScores, score_maps
 from probe.sgd.bank import Bank, Entry
 from probe.sgd.fit import outputs_of
@@ -99,8 +100,8 @@ def _result(trained: Trained, head: _Head, tried: list[int]) -> HeadResult:
             "learning_rates": [entries[index].learning_rate for index in tried],
             "heldout_losses": [float(losses[-1, 1, index]) for index in tried],
         },
-        predictions={images: each.outputs[:KEPT_PREDICTIONS] for images, each in scored.items()},
-        prediction_names={images: each.names[:KEPT_PREDICTIONS] for images, each in scored.items()},
+        predictions={images: each.outputs[:KEPT_IMAGES] for images, each in scored.items()},
+        prediction_names={images: each.names[:KEPT_IMAGES] for images, each in scored.items()},
         errors={images: each.scores.error for images, each in scored.items()},
     )
 

@@ -208,7 +208,7 @@ class ResultsBuilder:
                     if images == "train":
                         continue
                     quality = self.score(backbone, padding, head, images)[0]
-                    kept = min(count, 4)
+                    kept = min(count, 5)
                     noise = generator.random((kept, 26, 26))
                     shown = quality * target + (1 - quality) * noise
                     maps = group.create_dataset(f"predictions/{images}", data=np.float32(shown))

@@ -57,6 +57,7 @@ def test_every_figure_is_drawn_and_none_is_saved(results: Results, tmp_path, mon
     names = [drawing.name for drawing in drawn]
     assert names == [
         *("figure_3", "figure_4", "figure_5", "figure_6", "figure_7"),
+        "mean_squared_error",
         *("spc_by_level", "spc_by_depth", "error_by_border"),
     ]
     assert all(isinstance(drawing.figure, Figure) for drawing in drawn)

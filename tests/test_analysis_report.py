@@ -18,6 +18,7 @@ from probe.heads.spec import HeadSpec
 # Of the demo's results, in the order of the report.
 FIGURES = [
     *("figure_3", "figure_4", "figure_5", "figure_6", "figure_7"),
+    "mean_squared_error",
     *("spc_by_level", "spc_by_depth", "error_by_border"),
 ]
 ALL = ("f1", "f2", "f3", "f4", "f5")

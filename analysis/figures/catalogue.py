@@ -10,10 +10,13 @@ from matplotlib.figure import Figure
 
 from analysis.figures import maps as map_figures
 from analysis.figures import scores as figures
+from analysis.figures.content_loss import content_losses
 from analysis.figures.crops import crops, has_crops
 from analysis.figures.depth import has_single_levels, spc_by_depth
 from analysis.figures.learning_curve import learning_curve
+from analysis.read.measured import shape_label, shown_shape
 from analysis.read.results import Results
+from data.vocabulary import KEPT_IMAGES
 
 
 @dataclass(frozen=True)
@@ -32,10 +35,13 @@ class _Entry:
     name: str
     title: str
     caption: str
-    draw: Callable[[Results, pd.DataFrame], Figure]
+    draw: Callable[..., Figure]  # of results, measured and, `of_images`, how many images
     kind: str = "png"
     by_condition: bool = False  # one figure per condition, or one of everything measured
     measured: Callable[[Results], bool] = lambda results: True  # of what only some runs have
+    shows: Callable[[pd.DataFrame], bool] = lambda measured: True  # or it would be empty
+    of_one_shape: bool = False  # shows the readouts of `shown_shape`, and says which
+    of_images: bool = False
 
 
 _ENTRIES = (
@@ -56,10 +62,11 @@ _ENTRIES = (
     _Entry(
         "figure_4",
         "Figure 4. What readouts predict",
-        "Rows: model and image; columns: pattern. Readouts are those of table 1 (all levels, one "
-        "3 x 3 convolution, first seed), the natural image is the first of the test set.",
+        "Rows: model and image; columns: pattern. Readouts of the first seed; the "
+        "natural image is the first of the test set.",
         map_figures.predictions,
         by_condition=True,
+        of_one_shape=True,
     ),
     _Entry(
         "figure_5",
@@ -69,6 +76,7 @@ _ENTRIES = (
         lambda results, measured: figures.readout_effect(measured),
         kind="svg",
         by_condition=True,
+        shows=figures.has_effect,
     ),
     _Entry(
         "figure_6",
@@ -77,22 +85,36 @@ _ENTRIES = (
         "below each map its SPC and MAE, means over the test set.",
         map_figures.padding_effect,
         by_condition=True,
+        of_one_shape=True,
+        shows=map_figures.has_paddings,
     ),
     _Entry(
         "figure_7",
-        "Figure 7. Where readouts err",
-        "Content loss of the paper's equation 4: the squared difference between prediction and "
-        "target at every pixel, averaged over the test images. Each row has its own scale.",
+        "Figure 7. Where readouts err, image by image",
+        "Content loss of the paper's equation 4, |target - prediction| averaged over H, V and G at "
+        "every pixel, over a dimmed copy of the image where it could be found; one scale.",
+        content_losses,
+        by_condition=True,
+        of_one_shape=True,
+        of_images=True,
+    ),
+    _Entry(
+        "mean_squared_error",
+        "Where readouts err, averaged over images",
+        "The squared difference between prediction and target at every pixel, averaged over the "
+        "test images. Each row has its own scale.",
         map_figures.error_maps,
         by_condition=True,
+        of_one_shape=True,
     ),
     _Entry(
         "spc_by_level",
         "SPC by level",
-        "Natural images, one 3 x 3 convolution, every run; bars are 95 % intervals over images. "
+        "Natural images, readouts of one kind, every run; bars are 95 % intervals over images. "
         "Dotted: the paper's VGG16.",
         lambda results, measured: figures.spc_by_level(measured),
         kind="svg",
+        of_one_shape=True,
     ),
     _Entry(
         "spc_by_depth",
@@ -116,25 +138,34 @@ _ENTRIES = (
     _Entry(
         "error_by_border",
         "Error by distance to the border",
-        "Root mean squared error over the test images and over the pixels of each ring, all "
-        "levels together, every run.",
+        "Root mean squared error over the test images and over the pixels of each ring, every run.",
         figures.error_by_border,
         kind="svg",
+        of_one_shape=True,
     ),
 )
 
 
-def draw_all(results: Results, measured: pd.DataFrame) -> Iterator[Drawing]:
-    """Every figure of what was measured, one after the other."""
+def draw_all(
+    results: Results, measured: pd.DataFrame, images: int = KEPT_IMAGES
+) -> Iterator[Drawing]:
+    """Every figure of what was measured, one after the other; figure 7 of so many images."""
     conditions = list(measured.groupby("condition", sort=False))
     for entry in _ENTRIES:
-        if not entry.measured(results):
+        if not entry.measured(results) or not entry.shows(measured):
             continue
         if not entry.by_condition:
             figure = entry.draw(results, measured)
-            yield Drawing(entry.name, entry.title, entry.caption, entry.kind, figure)
+            yield Drawing(entry.name, entry.title, _caption(entry, measured), entry.kind, figure)
             continue
         for number, (condition, rows) in enumerate(conditions, start=1):
             name = entry.name if number == 1 else f"{entry.name}_{number}"
-            caption = f"{entry.caption} Measured on: {condition}."
-            yield Drawing(name, entry.title, caption, entry.kind, entry.draw(results, rows))
+            caption = f"{_caption(entry, rows)} Measured on: {condition}."
+            more = {"images": images} if entry.of_images else {}
+            yield Drawing(name, entry.title, caption, entry.kind, entry.draw(results, rows, **more))
+
+
+def _caption(entry: _Entry, measured: pd.DataFrame) -> str:
+    if not entry.of_one_shape:
+        return entry.caption
+    return f"{entry.caption} Readouts: {shape_label(shown_shape(measured))}."

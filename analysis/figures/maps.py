@@ -18,11 +18,11 @@ from analysis.figures.scores import nothing
 from analysis.figures.style import look
 from analysis.labels import row_model_label
 from analysis.read.maps import HeadMaps, first_head, read_maps
-from analysis.read.measured import in_table_order, table_1_heads
+from analysis.read.measured import in_table_order, shown_heads, shown_shape
 from analysis.read.results import Results
 from analysis.tables.cells import number
 from data.targets import PATTERNS, pattern_names, position_map
-from data.vocabulary import ALL_LEVELS, SCORED_SETS
+from data.vocabulary import SCORED_SETS
 
 _ENDS = ("lowest", "highest")  # targets differ in range, their ends do not
 _STRIPES = ("HS", "VS")
@@ -39,10 +39,10 @@ def targets() -> Figure:
 def predictions(results: Results, measured: pd.DataFrame) -> Figure:
     """Figure 4: what each run predicts for each pattern, for one image of every set.
 
-    Columns are patterns; the first row has the targets. Readouts are those of table 1, of the
-    first seed; the natural image is the first of the test set.
+    Columns are patterns; the first row has the targets. Readouts are those of `shown_shape`, of
+    the first seed; the natural image is the first of the test set.
     """
-    rows = table_1_heads(measured).drop_duplicates(["run", "pattern", "images"])
+    rows = shown_heads(measured).drop_duplicates(["run", "pattern", "images"])
     measured_sets = rows["images"].unique()
     sets = [name for name in SCORED_SETS if name in measured_sets]
     sets += [name for name in measured_sets if name not in SCORED_SETS]
@@ -51,7 +51,7 @@ def predictions(results: Results, measured: pd.DataFrame) -> Figure:
             return nothing(_NO_TABLE_1_HEAD)
     maps: list[list[NDArray[Any] | None]] = [[position_map(pattern) for pattern in PATTERNS]]
     titles = ["target"]
-    for run, name in _runs(rows).items():
+    for run, name in runs_in_order(rows).items():
         found = [(pattern, _maps(results, rows, run, pattern)) for pattern in PATTERNS]
         for images in sets:
             maps.append([_predicted(results, run, pattern, m, images) for pattern, m in found])
@@ -95,14 +95,13 @@ def padding_effect(results: Results, measured: pd.DataFrame) -> Figure:
 
 
 def error_maps(results: Results, measured: pd.DataFrame) -> Figure:
-    """Figure 7: where readouts err, by the content loss of the paper's equation 4.
+    """Where readouts err: the squared error at every pixel, averaged over the test images.
 
-    The squared difference between prediction and target at every pixel, averaged over the test
-    images; one row per pattern with its own scale, one column per run.
+    One row per pattern with its own scale, one column per run.
     """
-    rows = table_1_heads(measured)
+    rows = shown_heads(measured)
     rows = rows[rows["images"] == "test"].drop_duplicates(["run", "pattern"])
-    runs = _runs(rows)
+    runs = runs_in_order(rows)
     patterns = [pattern for pattern in pattern_names() if (rows["pattern"] == pattern).any()]
     maps: list[list[NDArray[Any] | None]] = []
     notes = []
@@ -121,21 +120,28 @@ def error_maps(results: Results, measured: pd.DataFrame) -> Figure:
         return Mosaic(maps, patterns, columns, ERROR_COLOURS, ends, notes=notes).draw()
 
 
+def has_paddings(measured: pd.DataFrame) -> bool:
+    """Whether figure 6 has anything to show."""
+    return not _by_padding(measured).empty
+
+
 _PLACE = ["run", "backbone", "backbone_padding", "probe_padding"]
 
 
 def _by_padding(measured: pd.DataFrame) -> pd.DataFrame:
     """Natural-image rows of models measured with several paddings, in the order of table 4."""
-    same = (measured["images"] == "test") & (measured["reads"] == ALL_LEVELS)
-    same &= (measured["kernel_size"] == 3) & (measured["depth"] == 1)
-    rows = measured[same & measured["pattern"].isin(["H", "G", "HS"])]
+    shape = shown_shape(measured)
+    same = (measured["images"] == "test") & measured["pattern"].isin(["H", "G", "HS"])
+    for name in ("reads", "kernel_size", "depth"):
+        same &= measured[name] == shape[name]
+    rows = measured[same]
     paddings = rows.groupby("backbone")[["backbone_padding", "probe_padding"]]
     rows = rows[paddings.transform("nunique").max(axis=1) > 1]
     order = in_table_order(rows)
     return order.drop_duplicates([*_PLACE, "pattern"])
 
 
-def _runs(rows: pd.DataFrame) -> dict[str, str]:
+def runs_in_order(rows: pd.DataFrame) -> dict[str, str]:
     """Run -> its label, in the order of the tables; runs that would read alike keep their names."""
     firsts = in_table_order(rows).drop_duplicates("run")
     labels = {row.run: row_model_label(row) for row in firsts.itertuples()}

@@ -23,7 +23,7 @@ from analysis.figures.style import (
 )
 from analysis.labels import model_label
 from analysis.read.maps import border_profile, first_head, read_maps
-from analysis.read.measured import TABLE_1_HEAD, in_table_order, table_1_heads
+from analysis.read.measured import in_table_order, shown_heads, shown_shape
 from analysis.read.results import Results
 from analysis.tables.table import find_tables
 from data.targets import pattern_names
@@ -60,10 +60,15 @@ def readout_effect(measured: pd.DataFrame) -> Figure:
         return figure
 
 
+def has_effect(measured: pd.DataFrame) -> bool:
+    """Whether figure 5 has anything to show."""
+    return any(not _varied(measured, name).empty for name in ("depth", "kernel_size"))
+
+
 def _varied(measured: pd.DataFrame, name: str) -> pd.DataFrame:
-    """Natural-image rows of heads like table 1's but for `name`, of padded backbones."""
+    """Natural-image rows of heads of one shape but for `name`, of padded backbones."""
     same = measured["backbone_padding"].isin(["zeros", "-"]) & (measured["images"] == "test")
-    for column, value in TABLE_1_HEAD.items():
+    for column, value in shown_shape(measured).items():
         if column != name:
             same &= measured[column] == value
     rows = measured[same]
@@ -103,8 +108,9 @@ def spc_by_level(measured: pd.DataFrame) -> Figure:
     the paper's VGG16 for comparison.
     """
     same = measured["images"] == "test"
+    shape = shown_shape(measured)
     for column in ("kernel_size", "depth", "probe_padding"):
-        same &= measured[column] == TABLE_1_HEAD[column]
+        same &= measured[column] == shape[column]
     rows = measured[same].drop_duplicates(["run", "pattern", "reads"])
     rows = rows.assign(reads=rows["reads"].where(rows["backbone"] != PIXELS, PIXELS))
     singles = rows["reads"].str.fullmatch(r"f\d")
@@ -116,7 +122,7 @@ def spc_by_level(measured: pd.DataFrame) -> Figure:
     runs = list(dict.fromkeys(in_table_order(rows)["run"]))
     with look():
         if not patterns:
-            return nothing("no readout of one 3 x 3 convolution was measured")
+            return nothing("no readout of natural images was measured")
         figure, panels = line_panels(patterns)
         for panel, pattern in zip(panels, patterns, strict=True):
             part = rows[rows["pattern"] == pattern]
@@ -143,7 +149,7 @@ def error_by_border(results: Results, measured: pd.DataFrame) -> Figure:
     One panel per pattern, one line per run: root mean squared error, over images and over the
     pixels of each ring.
     """
-    rows = table_1_heads(measured)
+    rows = shown_heads(measured)
     rows = rows[rows["images"] == "test"].drop_duplicates(["run", "pattern"])
     patterns = [pattern for pattern in pattern_names() if (rows["pattern"] == pattern).any()]
     runs = list(dict.fromkeys(in_table_order(rows)["run"]))

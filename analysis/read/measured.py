@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -93,10 +93,36 @@ def all_levels(settings: RunSettings) -> str:
     return "+".join(levels) or INPUT
 
 
-def table_1_heads(measured: pd.DataFrame) -> pd.DataFrame:
-    """Rows of the readouts of table 1, of any padding: all levels, 3 x 3, one layer."""
+def shown_shape(measured: pd.DataFrame) -> dict[str, Any]:
+    """What readouts figures show: those of table 1 (all levels, 3 x 3, one layer) if measured.
+
+    Else those that were measured most, all levels before others: by column of `TABLE_1_HEAD`.
+    """
+    shapes = measured.groupby(list(TABLE_1_HEAD), as_index=False).size()
+    order = pd.DataFrame(
+        {
+            "table_1": ~(shapes[list(TABLE_1_HEAD)] == pd.Series(TABLE_1_HEAD)).all(axis=1),
+            "levels": shapes["reads"] != ALL_LEVELS,
+            "count": -shapes["size"],
+            "kernel": shapes["kernel_size"],
+        }
+    )
+    first = shapes.loc[order.sort_values(list(order)).index[0]]
+    return {name: first[name] for name in TABLE_1_HEAD}
+
+
+def shape_label(shape: Mapping[str, Any]) -> str:
+    """A shape in words: "all levels, 3 x 3, one layer"."""
+    levels = "all levels" if shape["reads"] == ALL_LEVELS else f"level {shape['reads']}"
+    layers = "one layer" if shape["depth"] == 1 else f"{shape['depth']} layers"
+    padding = f", readout padding {shape['probe_padding']}" if shape["probe_padding"] else ""
+    return f"{levels}, {shape['kernel_size']} x {shape['kernel_size']}, {layers}{padding}"
+
+
+def shown_heads(measured: pd.DataFrame) -> pd.DataFrame:
+    """Rows of the readouts of `shown_shape`, of any backbone and padding."""
     same = pd.Series(True, index=measured.index)
-    for column, value in TABLE_1_HEAD.items():
+    for column, value in shown_shape(measured).items():
         same &= measured[column] == value
     return measured[same]
 

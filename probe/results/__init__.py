@@ -5,7 +5,7 @@ replaced whole, `scores.csv` last: a head is finished when that file lists it an
 run is as `run.json` lists it. `results/scores.csv` is all runs together.
 """
 
-from probe.results.heads import KEPT_PREDICTIONS, HeadResult, read_head
+from probe.results.heads import HeadResult, read_head
 from probe.results.settings import SCHEMA, OtherSchemaError, RunSettings
 from probe.results.tables import (
     CURVE,
@@ -31,7 +31,6 @@ __all__ = [
     "CURVE",
     "HEADS",
     "IMAGE_SCORES",
-    "KEPT_PREDICTIONS",
     "LOSSES",
     "RUN",
     "SCHEMA",

@@ -17,8 +17,6 @@ from data.tools.hdf5 import open_hdf5, own_dataset
 from probe.heads.spec import HeadSpec
 from probe.results.tables import HEADS
 
-KEPT_PREDICTIONS = 4  # images of each set whose output maps are kept, for the figures
-
 
 @dataclass
 class HeadResult:

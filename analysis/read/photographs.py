@@ -1,0 +1,29 @@
+"""The photographs behind the scores, where they can still be found."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data.cache.identity import Identity
+from data.images.decoding import decode_image, read_image_file
+from data.images.rgb import DecodingError
+from data.images.samples import sample_image
+from data.targets import MAP_SIZE
+
+
+def photograph(identity: Identity, name: str) -> NDArray[np.uint8] | None:
+    """The test image `name` of a cache, (224, 224, 3) uint8; None where it is no longer there."""
+    source = identity.sources.get("test", "")
+    if source == "samples":
+        number = name.rpartition("-")[2]
+        return sample_image(int(number), identity.seed, MAP_SIZE) if number.isdigit() else None
+    path = Path(source) / name
+    if not path.is_file():
+        return None
+    try:
+        return decode_image(read_image_file(path), MAP_SIZE)
+    except (DecodingError, OSError):
+        return None
