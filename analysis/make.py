@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from analysis.config import FIGURE_FORMATS, FORMATS, TablesConfig
-from analysis.read.conditions import repeated_pixels
+from analysis.read.conditions import repeated_pixels, trained_and_scored
 from analysis.read.measured import measure, select
 from analysis.read.results import Results, read_results
 from analysis.tables.claims import compare_readings, decide
@@ -46,7 +46,7 @@ def make_tables(config: TablesConfig) -> Path:
     """
     results = read_results(config.results_dir)
     check_writable(config.out, "--out")
-    for sentence in (*results.left_out, *repeated_pixels(results)):
+    for sentence in (*results.left_out, *repeated_pixels(results), *trained_and_scored(results)):
         say(sentence)
     if config.claims:
         return _only_claims(config, results)

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from data.images.source import shared_images
 from data.protocols import TrainingRecipe, steps_needed, steps_of
 from data.target_maps import keep_target, load_targets, read_target
 from data.tools.device import arithmetic_threads, find_device, has_fast_bfloat16
@@ -211,4 +212,5 @@ def _about(run: Run, device: torch.device) -> dict[str, str]:
         "numpy": np.__version__,
         "h5py": h5py.__version__,
         "processor": platform.processor() or platform.machine(),
+        "shared_images": "; ".join(shared_images(run.cache.records)),
     }

@@ -274,3 +274,9 @@ def test_identities_differ_in_content_not_in_place() -> None:
         'levels: {"f1":1,"f2":1} in the cache, {"f2":1,"f1":1} now'
     ]
     assert before.digest != other.digest
+
+
+def test_a_file_is_no_cache(tmp_path: Path) -> None:
+    (tmp_path / "cache.h5").touch()
+    with pytest.raises(UserError, match=f"is a file: give the folder of the cache, {tmp_path}"):
+        FeatureCache(tmp_path / "cache.h5")

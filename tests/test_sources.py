@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch.utils.data import Dataset, TensorDataset
 
+from analysis.config import TablesConfig
+from analysis.make import make_tables
 from data.cache.reader import FeatureCache
 from data.images.arrays import as_rgb
 from data.images.rgb import DecodingError
@@ -270,6 +272,8 @@ def test_named_test_sets_are_scored(tmp_path: Path, capsys: pytest.CaptureFixtur
             )
         )
     )
+    assert capsys.readouterr().err.count(note) == 1
+    make_tables(TablesConfig(results_dir=tmp_path / "results", out=tmp_path / "t", format=("md",)))
     assert capsys.readouterr().err.count(note) == 1
     assert dict(zip(scores["images"], scores["n_images"], strict=True)) == {
         "test": 2,

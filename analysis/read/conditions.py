@@ -44,6 +44,12 @@ def add_conditions(results: Results) -> pd.DataFrame:
     return _pixels_once(pd.concat(pieces, ignore_index=True))
 
 
+def trained_and_scored(results: Results) -> list[str]:
+    """A sentence for each of the image sets scored that shares images with the training set."""
+    told = (settings.about.get("shared_images", "") for settings in results.runs.values())
+    return [f"note: {sentences}" for sentences in dict.fromkeys(told) if sentences]
+
+
 def repeated_pixels(results: Results) -> list[str]:
     """A sentence on every run of pixels that holds what another one holds: it is left out."""
     kept = add_conditions(results).drop_duplicates("run")["run"]

@@ -61,6 +61,8 @@ class FeatureCache:
         or of another schema version.
         """
         self.folder = Path(folder)
+        if self.folder.is_file():
+            raise UserError(f"{folder} is a file: give the folder of the cache, {folder.parent}")
         opened = _stamp(self.folder / INDEX)
         self._index = read_index(self.folder)
         self._stamps = self._check()
