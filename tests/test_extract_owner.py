@@ -22,6 +22,7 @@ import torch
 from PIL import Image
 from torch import nn
 
+from data.cache.locks import CacheLocks
 from data.cache.manifest import read_manifest
 from data.cache.reader import FeatureCache
 from data.cache.writer import CacheWriter
@@ -131,6 +132,22 @@ def test_threads_of_one_process_keep_each_other_off_a_shard(photos: Path, tmp_pa
         assert b"BlockingIOError" in subprocess.run(command, stderr=-1, check=False).stderr
     assert len(refused) == 1
     assert "shard 0" in refused[0]
+
+
+def test_a_worker_that_is_refused_holds_nothing_its_successor_needs(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, task = begun(photos, tmp_path, limit=2)
+    writer = CacheWriter(folder, replace(task[-1], identity=replace(task[-1].identity, seed=9)))
+    check = writer.check_owner
+
+    def check_while_another_claims() -> None:
+        with CacheLocks(folder) as other, other.shards([0]):
+            check()
+
+    monkeypatch.setattr(writer, "check_owner", check_while_another_claims)
+    with writer, pytest.raises(UserError, match="begun anew"), writer.shards([0]):
+        pass
 
 
 def test_overwriting_what_another_process_writes_is_refused(resumable: Path, photos: Path) -> None:

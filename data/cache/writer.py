@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from data.cache.identity import MAKING, PLACES, Calibration
@@ -69,8 +69,10 @@ class CacheWriter:
 
         Raises `UserError` when another process has one of them, or the folder is another cache's.
         """
-        with self._locks.shards(shards):
-            self.check_owner()
+        with ExitStack() as held:
+            with self._locks.whole():  # or one that is refused could hold what its successor needs
+                self.check_owner()
+                held.enter_context(self._locks.shards(shards))
             yield
 
     def check_owner(self) -> None:
