@@ -16,11 +16,12 @@ from analysis.read.results import Results, read_results
 from analysis.tables.claims import compare_readings, decide
 from analysis.tables.grid import Grid, grids
 from analysis.tables.quality import comparison, quality_markdown, quality_tables
+from analysis.tables.summary import agreement, agreement_lines
 from analysis.tables.table import Material, find_tables
 from analysis.write.claims import claim_lines
 from analysis.write.csv import csv_text
 from analysis.write.latex import document, latex
-from analysis.write.markdown import markdown
+from analysis.write.markdown import markdown, plain, summary_markdown
 from data.tools.errors import UserError
 from data.tools.files import check_writable, write_text
 from data.tools.terminal import say, show
@@ -57,8 +58,17 @@ def make_tables(config: TablesConfig) -> Path:
     tables = find_tables()
     printed = config.table or [name for name in work.grids if tables[name].printed]
     shown = [grid for name in printed for grid in work.grids[name]]
-    show("\n".join(markdown(grid, intervals=False) for grid in shown))
+    show("\n".join(_printed(grid, asked=bool(config.table)) for grid in shown))
+    show(summary_markdown(work.material.chosen))
     return made
+
+
+def _printed(grid: Grid, *, asked: bool) -> str:
+    """A table for the terminal; one of which nothing was measured is a line, unless asked for."""
+    if asked or grid.is_measured:
+        return markdown(grid, intervals=False)
+    commands = "; ".join(f"`{plain(command)}`" for command in grid.missing)
+    return f"{plain(grid.title)}: nothing measured. {commands}\n"
 
 
 def _fill(config: TablesConfig, material: Material) -> _Work:
@@ -195,6 +205,7 @@ def _write_pictures(work: _Work, formats: tuple[str, ...]) -> Path:
         decide(comparisons),
         drawings,
         command_line(work.config),
+        agreement_lines(agreement(work.material)),
     )
     write_text(out / REPORT, report(content))
     return out / REPORT

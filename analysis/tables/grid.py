@@ -32,6 +32,12 @@ class Grid:
         return f"Table {table.name}. {table.title}" if table.source else table.title
 
     @property
+    def is_measured(self) -> bool:
+        """Whether any cell has a value of ours."""
+        cells = (cell for _, found in self.rows for cell in found if cell is not None)
+        return any(cell.n_images > 0 for cell in cells)
+
+    @property
     def provenance(self) -> list[str]:
         """What our values were measured on, and what they stand beside."""
         ours = [f"Ours: {self.condition}."]

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import pandas as pd
+
 from analysis.labels import metric_label
 from analysis.tables import cells
 from analysis.tables.grid import Grid
+from analysis.tables.summary import summary_lines, summary_title
 from data.tools.printable import printable
 
 
@@ -35,6 +38,14 @@ def markdown(grid: Grid, *, intervals: bool = True) -> str:
     parts += [""] if notes or grid.missing else []
     parts += [f"- {note}" for note in [*notes, *missing_notes(grid)]]
     return "\n".join(parts) + "\n"
+
+
+def summary_markdown(measured: pd.DataFrame) -> str:
+    """What was measured in one short table: run and level by pattern."""
+    lines = [[plain(text) for text in line] for line in summary_lines(measured)]
+    notes = cells.legend([text for line in lines for text in line])
+    parts = [f"### What was measured: {summary_title(measured)}", "", aligned(lines, 2)]
+    return "\n".join([*parts, *([""] if notes else []), *(f"- {note}" for note in notes), ""])
 
 
 def missing_notes(grid: Grid) -> list[str]:

@@ -21,6 +21,7 @@ from analysis.tables.claims import VERDICTS
 from analysis.tables.commands import extract_command, situation, train_command
 from analysis.tables.grid import Grid
 from analysis.tables.quality import QualityTable, quality_lines, quality_tables
+from analysis.tables.summary import summary_lines, summary_title
 from analysis.write.claims import deciding_text
 from data.tools.printable import printable
 from data.vocabulary import CONSTANT, CONVERGED, PIXELS, STATUSES
@@ -39,6 +40,7 @@ class Content:
     claims: pd.DataFrame  # what `analysis.tables.claims.decide` gives
     drawings: list[Drawing]
     command: str  # that made the report
+    agreement: list[str]  # with the published numbers, in sentences
 
 
 def report(content: Content) -> str:
@@ -54,6 +56,9 @@ def report(content: Content) -> str:
     results = content.results
     return environment.get_template("report.html").render(
         conditions=list(dict.fromkeys(content.measured["condition"])),
+        summary=summary_lines(content.measured),
+        summary_title=summary_title(content.measured),
+        agreement=content.agreement,
         claims=_claim_groups(content.claims),
         verdicts=_counted(content.claims["verdict"]),
         tables=[_table(grid) for grid in content.grids],

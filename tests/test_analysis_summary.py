@@ -1,0 +1,82 @@
+"""The user's result first, and the agreement with the published numbers."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from results_builder import ResultsBuilder, demo_results
+from scipy.stats import spearmanr
+
+from analysis.config import TablesConfig
+from analysis.make import make_tables
+from analysis.read.measured import measure
+from analysis.read.published import position_tables
+from analysis.read.results import read_results
+from analysis.tables.summary import agreement, agreement_lines, summary_lines
+from analysis.tables.table import Material
+from probe.heads.spec import HeadSpec
+
+
+def material(folder: Path) -> Material:
+    results = read_results(folder)
+    return Material(results, measure(results))
+
+
+def test_a_kernel_1_study_ends_with_its_own_numbers_and_empty_tables_are_a_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    heads = [HeadSpec((level,), 1, 1, 0, p) for level in ("f5", "f1") for p in ("G", "V")]
+    builder = ResultsBuilder(tmp_path / "results", maps=True)
+    builder.add(heads=heads).add(padding="reflect", heads=heads)
+    lines = summary_lines(material(tmp_path / "results").measured)
+    assert lines == [
+        ["run", "levels", "V", "G"],
+        ["vgg16-random-zeros", "f1", ".150", ".150"],
+        ["vgg16-random-zeros", "f5", ".750", ".750"],
+        ["vgg16-random-reflect", "f1", ".150", ".150"],
+        ["vgg16-random-reflect", "f5", ".750", ".750"],
+    ]
+    page = make_tables(TablesConfig(tmp_path / "results", tmp_path / "out", format=("html",)))
+    printed = capsys.readouterr().out
+    assert "SPC on natural images, 1 x 1, one layer" in printed
+    assert printed.count("nothing measured") == 5  # tables 1 to 4
+    assert len(printed.splitlines()) < 30
+    assert printed.rindex("What was measured") > printed.rindex("nothing measured")
+    text = page.read_text(encoding="utf-8")
+    assert text.index('id="result"') < text.index('id="claims"')
+
+
+def test_agreement_is_the_rank_correlation_and_mean_difference_over_vggs_cells(tmp_path: Path):
+    demo_results(tmp_path)
+    found = agreement(material(tmp_path)).set_index("metric")
+    published = position_tables()
+    keys = ["pattern", "backbone", "backbone_padding", "kernel_size", "depth", "probe_padding"]
+    keys += ["levels", "images"]
+    rows = published[(published["source"] == "paper") & (published["table"] != "6")]
+    rows = rows[rows["backbone"] == "vgg16"].drop_duplicates([*keys, "spc"])
+    both = rows.merge(pd.read_csv(tmp_path / "scores.csv"), on=keys, suffixes=("_paper", ""))
+    for metric in ("spc", "mae"):
+        pair = both[[metric, f"{metric}_paper"]].dropna()
+        row = found.loc[metric]
+        assert row["n_cells"] == len(pair)
+        assert row["rank_correlation"] == pytest.approx(spearmanr(*pair.to_numpy().T).statistic)
+        assert row["mean_difference"] == pytest.approx((pair[metric] - pair.iloc[:, 1]).mean())
+
+
+def test_agreement_with_itself_is_complete(tmp_path: Path):
+    paper = position_tables()
+    paper = paper[(paper["table"] == "3") & (paper["backbone"] == "vgg16")]
+    published = paper.set_index(["pattern", "levels"])[["spc", "mae"]]
+    scores = {
+        key: tuple(values)
+        for key, values in zip(published.index, published.to_numpy(), strict=True)
+    }
+    heads = [HeadSpec((f"f{n}",), 3, 1, 0, p) for n in range(1, 6) for p in ("H", "G")]
+    rule = lambda b, p, head, images: scores[head.pattern, head.levels[0]]  # noqa: E731
+    ResultsBuilder(tmp_path, score=rule).add(heads=heads)
+    found = agreement(material(tmp_path))
+    assert found["n_cells"].tolist() == [10, 10]
+    np.testing.assert_allclose(found["rank_correlation"], 1.0)
+    np.testing.assert_allclose(found["mean_difference"], 0.0, atol=1e-4)
+    assert agreement_lines(found)[0].startswith("SPC of VGG16 beside the published 10 cells")
