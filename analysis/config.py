@@ -55,6 +55,12 @@ class TablesConfig:
         "and .csv and figures/spc_by_depth.pdf and .png.",
         False,
     )
+    contrast: str | None = setting(
+        "Only contrast runs that differ in this alone: print paired differences, write "
+        "contrast_NAME.md and .csv.",
+        None,
+        choices=("padding", "weights", "backbone", "normalization", "crop_border", "seed"),
+    )
     claims: bool = setting(
         "Only test the paper's claims: print a line for each, write claims.md, .csv and .json.",
         False,

@@ -14,6 +14,7 @@ from analysis.read.conditions import repeated_pixels, trained_and_scored
 from analysis.read.measured import measure, select
 from analysis.read.results import Results, read_results
 from analysis.tables.claims import compare_readings, decide
+from analysis.tables.contrast import contrast, contrast_lines
 from analysis.tables.grid import Grid, grids
 from analysis.tables.quality import comparison, quality_markdown, quality_tables
 from analysis.tables.summary import agreement, agreement_lines
@@ -21,7 +22,7 @@ from analysis.tables.table import Material, find_tables
 from analysis.write.claims import claim_lines
 from analysis.write.csv import csv_text
 from analysis.write.latex import document, latex
-from analysis.write.markdown import markdown, plain, summary_markdown
+from analysis.write.markdown import aligned, markdown, plain, summary_markdown
 from data.tools.errors import UserError
 from data.tools.files import check_writable, write_text
 from data.tools.terminal import say, show
@@ -51,6 +52,8 @@ def make_tables(config: TablesConfig) -> Path:
         say(sentence)
     if config.claims:
         return _only_claims(config, results)
+    if config.contrast:
+        return _only_contrast(config, results, config.contrast)
     if config.compare:
         return _only_comparison(config, results)
     work = _fill(config, Material(results, measure(results), config.backbone, config.levels))
@@ -104,6 +107,16 @@ def _only_claims(config: TablesConfig, results: Results) -> Path:
     path, text = _write_claims(config.out, comparisons)
     show(text)
     return path
+
+
+def _only_contrast(config: TablesConfig, results: Results, by: str) -> Path:
+    rows = contrast(results, select(measure(results), config.backbone, config.levels), by)
+    lines = [[plain(text) for text in line] for line in contrast_lines(rows)]
+    text = f"### Runs that differ in {by} alone\n\n{aligned(lines, 7)}\n"
+    write_text(config.out / f"contrast_{by}.md", text)
+    write_text(config.out / f"contrast_{by}.csv", csv_text(rows))
+    show(text)
+    return config.out / f"contrast_{by}.md"
 
 
 def _only_comparison(config: TablesConfig, results: Results) -> Path:
