@@ -77,11 +77,6 @@ def pattern_names() -> tuple[str, ...]:
     return tuple(_patterns)
 
 
-def is_pattern(name: str) -> bool:
-    """Whether a pattern has this name."""
-    return name in _patterns
-
-
 def control_seed(pattern: str) -> int:
     """The seed of the permutation that scatters `pattern` for its control task."""
     return _find(pattern).control_seed

@@ -324,7 +324,7 @@ def test_listing_backbones_needs_no_torch() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     lines = done.stdout.splitlines()
-    assert len(lines) == len(BACKBONES) + 1
+    assert len(lines) == len(BACKBONES) + 2
     assert "vgg16" in lines[2]
     assert "features.3,features.8,features.15,features.22,features.29" in lines[2]
 

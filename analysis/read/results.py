@@ -21,7 +21,6 @@ from analysis.read.columns import (
     SCORED_SET,
     SPC,
     TEXT,
-    Kind,
     among,
     checked,
     more_metrics,
@@ -33,7 +32,7 @@ from analysis.read.columns import (
 )
 from analysis.read.training import mark_under_trained
 from data.target_maps import load_targets
-from data.targets import is_pattern
+from data.targets import pattern_names
 from data.tools.errors import UserError
 from data.vocabulary import STATUSES
 from probe.metrics import METRICS
@@ -57,7 +56,6 @@ class Results:
 
 
 _SCORE_KINDS = {
-    "pattern": Kind("the name of a pattern", str, is_pattern),
     "backbone": TEXT,
     "weights": TEXT,
     "backbone_padding": TEXT,
@@ -116,7 +114,8 @@ def read_results(folder: Path | str) -> Results:
     load_targets(folder)
     more = more_metrics()
     texts, left_out = _without_copies(folder, read_texts(path), key)
-    scores = checked(path, texts, _SCORE_KINDS, key=key, optional=_OPTIONAL_KINDS | more)
+    kinds = {"pattern": among(*pattern_names()), **_SCORE_KINDS}
+    scores = checked(path, texts, kinds, key=key, optional=_OPTIONAL_KINDS | more)
     if scores.empty:
         raise UserError(f"{path} has no row: run train-probes again")
     runs, image_scores, losses, curves = {}, [], [], []

@@ -85,7 +85,7 @@ def load_backbone(
     if isinstance(taps, str) and taps not in architecture.taps:
         raise UserError(f"unknown taps {taps!r}: use {', '.join(architecture.taps)} or node names")
     nodes = architecture.taps[taps] if isinstance(taps, str) else taps
-    if not nodes:
+    if isinstance(taps, str) and not nodes:
         raise UserError(f"backbone {name!r} names no module to tap: give --taps")
     request = WeightsRequest(weights) if isinstance(weights, str) else weights
     found = set_weights(architecture, name, request, seed=seed)
