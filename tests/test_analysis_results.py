@@ -44,7 +44,7 @@ def test_whole_results_are_read(folder: Path):
         ("spc", "1.4", "spc is '1.4'"),
         ("mae", "-0.1", "mae is '-0.1'"),
         ("kernel_size", "3.5", "kernel_size is '3.5'"),
-        ("pattern", "Q", "not the name of a pattern"),
+        ("pattern", "Q", "not one of H, V, G, HS, VS"),
         ("images", "train", "not one of test, black, white, noise"),
         ("status", "fine", "not one of converged"),
         ("run", "../elsewhere", "not a folder's name"),
