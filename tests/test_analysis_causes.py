@@ -221,3 +221,12 @@ def test_the_command_writes_them_where_they_were_measured(tmp_path):
     chosen = CliRunner().invoke(main, [*arguments, "--table", "6"])
     assert chosen.exit_code == 0
     assert "train-backbone --task saliency" in chosen.stdout
+
+
+def test_table_6_takes_weights_of_ones_own(tmp_path):
+    for weights in ("hed", "saliency"):
+        ResultsBuilder(tmp_path).add(weights=weights, run=f"vgg16-{weights}-zeros")
+    results = read_results(tmp_path)
+    table = table_6(results, measure(results))
+    order = list(dict.fromkeys(table["weights"]))
+    assert order == ["imagenet", "saliency", "segmentation", "hed"]

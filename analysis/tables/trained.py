@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
@@ -68,9 +69,14 @@ def _block(recipe: str, rows: pd.DataFrame, values: pd.DataFrame) -> pd.DataFram
     cells["fill"] = [
         _command(row.weights) if np.isnan(row.n_seeds) else "" for row in cells.itertuples()
     ]
-    ranks = {name: cells[name].map(list(known).index) for name, known in _ORDER.items()}
-    cells = cells.loc[pd.DataFrame(ranks).sort_values(list(ranks)).index]
+    # Weights and image sets of one's own come after those of the paper.
+    ranks = {name: cells[name].map(_rank(known)) for name, known in _ORDER.items()}
+    cells = cells.loc[pd.DataFrame(ranks).sort_values(list(ranks), kind="stable").index]
     return cells.assign(table=TABLE_6.name, condition=recipe)
+
+
+def _rank(known: tuple[str, ...]) -> Callable[[str], int]:
+    return lambda name: known.index(name) if name in known else len(known)
 
 
 def _command(weights: str) -> str:
