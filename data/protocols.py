@@ -64,6 +64,8 @@ class Protocol:
     name: str
     features: FeatureRecipe
     training: TrainingRecipe
+    base: str = ""  # the protocol that it is derived from; empty: none
+    options: tuple[str, ...] = ()  # of train-probes, which derive it
 
 
 _PAPER_FEATURES = FeatureRecipe(
@@ -166,20 +168,10 @@ def steps_needed(recipe: TrainingRecipe) -> int:
     return CONDITIONED_STEPS_NEEDED if recipe.conditioned else STEPS_NEEDED
 
 
-def protocol_options(name: str) -> tuple[str, list[str]]:
-    """The protocol behind the name of a derived one, and the options that derive it."""
-    if name == "exact":
-        return "paper", ["--solver", "exact"]
-    for ending, options in (("-exact", ["--solver", "exact"]), ("-linear", ["--linear"])):
-        if name.endswith(ending):
-            return name.removesuffix(ending), options
-    return name, []
-
-
 def without_sigmoid(protocol: Protocol) -> Protocol:
     """A protocol whose heads of depth 1 are linear: `exactly_solved` has their optimum."""
     training = replace(protocol.training, sigmoid=False)
-    return replace(protocol, name=f"{protocol.name}-linear", training=training)
+    return _derived(protocol, f"{protocol.name}-linear", training, ("--linear",))
 
 
 def exactly_solved(protocol: Protocol) -> Protocol:
@@ -201,4 +193,27 @@ def exactly_solved(protocol: Protocol) -> Protocol:
         epochs=1,
     )
     name = "exact" if protocol.name == "paper" else f"{protocol.name}-exact"
-    return replace(protocol, name=name, training=training)
+    return _derived(protocol, name, training, ("--solver", "exact"))
+
+
+def _derived(
+    protocol: Protocol, name: str, training: TrainingRecipe, options: tuple[str, ...]
+) -> Protocol:
+    return replace(protocol, name=name, training=training, base=protocol.name, options=options)
+
+
+# By the names that columns hold: the named recipes, and those that options derive from them.
+_EVERY_PROTOCOL = {
+    each.name: each
+    for protocol in PROTOCOLS.values()
+    for each in (protocol, without_sigmoid(protocol), exactly_solved(protocol))
+}
+
+
+def origin(name: str) -> tuple[str, tuple[str, ...]]:
+    """The protocol of PROTOCOLS behind a name in `scores.csv`, and the options that derive it.
+
+    A name that this version does not know stands for itself.
+    """
+    found = _EVERY_PROTOCOL.get(name)
+    return (found.base or name, found.options) if found else (name, ())

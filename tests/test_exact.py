@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from data.protocols import PROTOCOLS, exactly_solved, protocol_options, without_sigmoid
+from data.protocols import PROTOCOLS, exactly_solved, origin, without_sigmoid
 from data.targets import PATTERNS
 from probe.exact.gram import TILE, Columns, Gram, gram_bytes
 from probe.exact.ridge import STRENGTHS, Readouts, Targets, choose_ridge, equations, solve
@@ -257,6 +257,6 @@ def test_control_target_is_the_pattern_scattered():
 @pytest.mark.parametrize("name", PROTOCOLS)
 def test_names_of_derived_protocols_lead_back_to_their_options(name):
     protocol = PROTOCOLS[name]
-    assert protocol_options(name) == (name, [])
-    assert protocol_options(exactly_solved(protocol).name) == (name, ["--solver", "exact"])
-    assert protocol_options(without_sigmoid(protocol).name) == (name, ["--linear"])
+    assert origin(name) == (name, ())
+    assert origin(exactly_solved(protocol).name) == (name, ("--solver", "exact"))
+    assert origin(without_sigmoid(protocol).name) == (name, ("--linear",))

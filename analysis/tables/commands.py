@@ -13,7 +13,7 @@ import pandas as pd
 
 from analysis.read.results import Results
 from data.cache.identity import Identity
-from data.protocols import PROTOCOLS, protocol_options, steps_needed, steps_of
+from data.protocols import PROTOCOLS, origin, steps_needed, steps_of
 from data.vocabulary import IMAGE_SIZE, INPUT, PIXELS, SCORED_SETS
 from probe.results import RunSettings
 
@@ -123,8 +123,8 @@ def train_command(known: Situation) -> str:
 
 
 def _training_options(known: Situation) -> list[str]:
-    words = []
-    protocol, options = protocol_options(known.protocol)
+    words: list[str] = []
+    protocol, options = origin(known.protocol)
     words += options
     if known.identity and protocol != known.identity.protocol:
         words += ["--protocol", protocol]

@@ -17,7 +17,7 @@ from analysis.read.published import HEAD, REPRODUCTION
 from analysis.read.results import Results
 from analysis.tables.commands import Situation, fill_command, situation
 from analysis.tables.table import Material, Table, find_tables
-from data.protocols import protocol_options
+from data.protocols import origin
 from probe.metrics import METRICS
 
 NOTHING_MEASURED = "nothing measured"
@@ -69,7 +69,7 @@ def _protocol(table: Table) -> str:
 
 def _conditions(table: Table, measured: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     """Conditions whose recipe is that of the source, with their rows; at least one."""
-    recipes = measured["protocol"].map(lambda name: protocol_options(name)[0])
+    recipes = measured["protocol"].map(lambda name: origin(name)[0])
     reproduction = recipes == "reproduction"
     rows = measured[reproduction if table.source == REPRODUCTION else ~reproduction]
     found = [(str(name), part) for name, part in rows.groupby("condition", sort=False)]
