@@ -74,6 +74,34 @@ def test_a_killed_worker_changes_nothing(photos: Path, tmp_path: Path) -> None:
     assert contents(folder) == contents(reference)
 
 
+def test_a_killed_scheduler_leaves_no_traceback(photos: Path, tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        scheduler = stack.enter_context(
+            started("scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard")
+        )
+        address = read_until(scheduler, r"Scheduler at:\s+(tcp://127\.0\.0\.1:\d+)")
+        options = ["--no-dashboard", "--no-nanny", "--nthreads", "1", "--host", "127.0.0.1"]
+        worker = stack.enter_context(started("worker", address, *options))
+        read_until(worker, r"(Registered to)")
+        dask = {"backend": "dask", "scheduler": address, "batch_size": 1}
+        config = small_config(photos, tmp_path / "cluster", **dask)
+        with subprocess.Popen(
+            command_line(config), stderr=subprocess.PIPE, text=True, env=ONE_THREAD
+        ) as run:
+            deadline = time.monotonic() + 300
+            while not list((tmp_path / "cluster").glob("*/shard-*.h5")):
+                assert run.poll() is None, run.communicate()
+                assert time.monotonic() < deadline
+                time.sleep(0.005)
+            scheduler.kill()
+            _, stderr = run.communicate(timeout=120)
+    assert "Traceback" not in stderr
+    if run.returncode:  # else the worker had all it needed, and ended the work without it
+        assert run.returncode == 1, stderr
+        assert stderr.count("error:") == 1
+        assert f"the Dask scheduler at {address} is gone" in stderr
+
+
 def test_a_scheduler_that_does_not_answer_is_an_error_of_one_line(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

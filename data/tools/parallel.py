@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import threading
@@ -104,6 +105,17 @@ def _cluster(scheduler: str) -> AbstractContextManager[Any]:
 
 
 @contextmanager
+def _silenced() -> Iterator[None]:
+    """Keep Dask from logging tracebacks of connections that break: what matters is raised."""
+    before = logging.root.manager.disable
+    logging.disable(logging.ERROR)
+    try:
+        yield
+    finally:
+        logging.disable(before)
+
+
+@contextmanager
 def _client(client_class: Any, scheduler: str) -> Iterator[None]:
     try:
         client = client_class(scheduler, timeout=CONNECT_SECONDS)
@@ -113,7 +125,7 @@ def _client(client_class: Any, scheduler: str) -> Iterator[None]:
     from distributed.comm import CommClosedError
 
     try:
-        with client:
+        with _silenced(), client:
             yield
     except (CommClosedError, FutureCancelledError, CancelledError, TimeoutError) as error:
         raise UserError(
