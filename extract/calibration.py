@@ -11,8 +11,10 @@ import h5py
 import torch
 
 from data.cache.identity import Calibration
+from data.cache.members import CALIBRATION
 from data.images.study import ImageSet
 from data.tools.errors import UserError
+from data.tools.hdf5 import own_dataset
 from extract.backbones.backbone import Backbone, calibrate
 from extract.loading import load_batches
 
@@ -59,10 +61,19 @@ def calibration_batches(rows: list[int]) -> list[range]:
 
 
 def load_statistics(content: bytes, backbone: Backbone) -> None:
-    """Give `backbone` the statistics of a file that `measure_statistics` made."""
-    with h5py.File(BytesIO(content), "r") as file:
-        for name, value in _statistics(backbone).items():
-            value.copy_(torch.from_numpy(file[name][()]))
+    """Give `backbone` the statistics of a file that `measure_statistics` made.
+
+    Raises `UserError` when the file is of another network, or forged.
+    """
+    try:
+        with h5py.File(BytesIO(content), "r") as file:
+            for name, value in _statistics(backbone).items():
+                value.copy_(torch.from_numpy(own_dataset(file, name)[()]))
+    except (OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
+        raise UserError(
+            f"{CALIBRATION} does not hold the statistics of this network ({error}): remove it, "
+            "then run extract-features again"
+        ) from error
 
 
 def _to_bytes(backbone: Backbone) -> bytes:

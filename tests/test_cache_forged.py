@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import nn
 
 from benchmarks.flip_bits import IMAGES, make_cache, read_all
 from data.cache.index import shard_fault
@@ -22,6 +23,9 @@ from data.cache.sums import read_sums, write_sums
 from data.cache.verify import Damage, find_damage, set_aside
 from data.tools.errors import UserError
 from data.tools.files import sha256_of
+from extract.backbones.backbone import wrap_module
+from extract.calibration import load_statistics
+from probe.results.heads import read_head
 
 SECRET = b"secret " * 100_000
 
@@ -332,3 +336,37 @@ def test_a_disk_that_cannot_be_written_is_told_of(
     monkeypatch.setattr(Path, "replace", refuse)
     with pytest.raises(UserError, match=r"shard-00000\.h5 is damaged and cannot .*Read-only"):
         set_aside(cache, damage)
+
+
+@pytest.mark.parametrize("lead", [external, soft, other_file, virtual])
+def test_heads_that_lead_to_another_file_are_refused(
+    tmp_path: Path, lead: Callable[[h5py.File, str, Path], None]
+) -> None:
+    (tmp_path / "secret").write_bytes(SECRET)
+    (tmp_path / "run").mkdir()
+    with h5py.File(tmp_path / "run" / "heads.h5", "w") as file:
+        file["head/weights/0.weight"] = np.zeros((1, 4, 1, 1))
+        file["head"].attrs.update(spec="{}", facts="{}")
+        lead(file, "head/weights/0.weight", tmp_path / "secret")
+    with pytest.raises(UserError, match=r"heads\.h5 is damaged .*another"):
+        read_head(tmp_path, "run", "head")
+
+
+@pytest.mark.parametrize("lead", [external, soft, other_file, virtual])
+def test_statistics_that_lead_to_another_file_are_refused(
+    tmp_path: Path, lead: Callable[[h5py.File, str, Path], None]
+) -> None:
+    module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 4, 1))
+    backbone = wrap_module(module, name="small", taps=("2", "3"), image_size=16)
+    (tmp_path / "secret").write_bytes(SECRET)
+    path = tmp_path / "calibration.h5"
+    with h5py.File(path, "w") as file:
+        file["1.running_mean"] = np.full(4, 5.0, np.float32)
+        file["1.running_var"] = np.full(4, 3.0, np.float32)
+    load_statistics(path.read_bytes(), backbone)
+    kept = dict(backbone.module.named_buffers())["1.running_mean"]
+    assert kept.tolist() == [5.0] * 4
+    with h5py.File(path, "r+") as file:
+        lead(file, "1.running_mean", tmp_path / "secret")
+    with pytest.raises(UserError, match=r"does not hold the statistics .*another"):
+        load_statistics(path.read_bytes(), backbone)

@@ -155,3 +155,13 @@ def test_out_of_memory_halves_the_batch(
         rtol=2e-3,
         atol=1e-4,
     )
+
+
+@pytest.mark.parametrize("renamed", [1, 2, 3])
+def test_a_verify_killed_between_its_renames_is_mended(
+    resumable: Path, reference: Path, photos: Path, tmp_path: Path, renamed: int
+) -> None:
+    for name in ("shard-00001.h5", "SHA256SUMS", "cache.h5")[:renamed]:
+        (resumable / name).rename(resumable / f"{name}.damaged")
+    extract_features(small_config(photos, tmp_path))
+    assert contents(resumable) == contents(reference)

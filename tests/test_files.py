@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks.flip_bits import make_cache
+from data.cache.sums import read_sums
 from data.tools.errors import UserError
 from data.tools.files import (
     check_writable,
@@ -23,7 +25,7 @@ from data.tools.files import (
     write_torch,
     writing,
 )
-from data.tools.hdf5 import CheckedStream, open_hdf5, writing_hdf5
+from data.tools.hdf5 import CheckedStream
 
 
 def names(folder: Path) -> list[str]:
@@ -187,34 +189,27 @@ def test_a_folder_that_cannot_be_made_or_written_is_named(tmp_path: Path) -> Non
         write_text(tmp_path / "folder", "numbers")
 
 
-def test_hdf5_files_are_made_new_and_updated(tmp_path: Path) -> None:
-    path = tmp_path / "heads.h5"
-    with writing_hdf5(path) as file:
-        file["a"] = np.arange(3)
-    with writing_hdf5(path, update=True) as file:
-        file["b"] = np.arange(40_000)
-        assert "b" not in open_hdf5(path)
-    with open_hdf5(path) as file:
-        assert set(file) == {"a", "b"}
-        np.testing.assert_array_equal(file["b"], np.arange(40_000))
-    assert names(tmp_path) == ["heads.h5"]
-
-
-@pytest.mark.parametrize("size", [0, 3000, 100_000])
-def test_a_full_disk_under_hdf5_ends_in_one_line(tmp_path: Path, size: int) -> None:
+@pytest.mark.parametrize("size", [0, 3000, 20_000])
+def test_a_full_disk_under_an_index_ends_in_one_line(tmp_path: Path, size: int) -> None:
     # HDF5 itself, given such a disk, crashes at exit (139) after hundreds of lines.
+    make_cache(tmp_path)
+    known = read_sums(tmp_path)
+    for name in ("cache.h5", "SHA256SUMS"):
+        (tmp_path / name).unlink()
     code = (
-        "from pathlib import Path; import numpy as np\n"
-        "from data.tools.errors import UserError; from data.tools.hdf5 import writing_hdf5\n"
-        "try:\n"
-        "    with writing_hdf5(Path(sys.argv[1])) as file:\n"
-        "        for n in range(20): file[f'group-{n}/x'] = np.arange(10_000.0)\n"
+        "from pathlib import Path; from data.cache.index import write_index\n"
+        "from data.cache.manifest import read_manifest; from data.tools.errors import UserError\n"
+        "folder = Path(sys.argv[1])\n"
+        "try: write_index(folder, read_manifest(folder), dict(enumerate(sys.argv[2:])))\n"
         "except UserError as error: print(error)\n"
     )
-    done = limited(code, size, str(tmp_path / "heads.h5"))
+    shards = [known[f"shard-0000{shard}.h5"] for shard in range(2)]
+    done = limited(code, size, str(tmp_path), *shards)
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.startswith(f"cannot write {tmp_path / 'heads.h5'} (File too large)")
-    assert names(tmp_path) == []
+    assert done.stdout.startswith(f"cannot write {tmp_path}")
+    assert "(File too large)" in done.stdout
+    assert not (tmp_path / "cache.h5").exists()
+    assert not list(tmp_path.glob("*.part"))
 
 
 def test_hdf5_can_close_a_stream_whose_disk_is_full(tmp_path: Path) -> None:

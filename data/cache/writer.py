@@ -159,14 +159,15 @@ class CacheWriter:
                 f"{len(missing)} of {len(self.all_shards)} shards are still missing: the job that "
                 "ends last completes the cache"
             )
-        elif not self.is_complete():
+            return True
+        if not self.is_complete():
             try:
                 write_index(self.folder, self.manifest, known)
             except DamagedShardError as error:
                 say(f"repairing: {error}")
                 error.path.unlink()
                 return False
-            remove_leftovers(self.folder)
+        remove_leftovers(self.folder)
         return True
 
     def calibration(self) -> bytes | None:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator
-from contextlib import contextmanager
-from io import BytesIO, FileIO
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
 import h5py
 
 from data.tools.errors import UserError
-from data.tools.files import open_regular, read_bytes, write_bytes
+from data.tools.files import open_regular
 
 
 def open_hdf5(path: Path) -> h5py.File:
@@ -63,25 +61,12 @@ def linked_dataset(file: h5py.Group, name: str) -> h5py.Dataset:
     return found
 
 
-@contextmanager
-def writing_hdf5(path: Path, *, update: bool = False) -> Iterator[h5py.File]:
-    """A new HDF5 file that becomes `path`, whole, when the block ends without an exception.
-
-    It is built in memory and then written at once, so it must be small: HDF5 crashes at exit
-    over a file whose disk was full. With `update` it begins as a copy of what is at `path`.
-    Raises `UserError` when the disk refuses or is full, `OSError` when the copied file is damaged.
-    """
-    buffer = BytesIO(read_bytes(path) if update else b"")
-    with h5py.File(buffer, "r+" if update else "w") as file:
-        yield file
-    write_bytes(path, buffer.getbuffer())
-
-
 class CheckedStream(FileIO):
     """A file for HDF5 to write to, which keeps errors of the disk until they are asked for.
 
-    HDF5 that is given the error itself can no longer close its file, and crashes at exit. So
-    open it with `h5py.File(stream, "w")`, ask with `check`, and discard the file on an error.
+    HDF5 that is given the error itself can no longer close its file, and crashes at exit. Small
+    files are built in memory (`h5py.File(BytesIO(), "w")`) and then written; for a large one,
+    open this with `h5py.File(stream, "w")`, ask with `check`, and discard the file on an error.
     """
 
     def __init__(self, path: Path) -> None:

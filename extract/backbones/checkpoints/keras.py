@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from data.tools.errors import UserError
+from data.tools.files import open_regular
 from extract.backbones.checkpoints.unpacked import check_unpacked
 
 KERAS_MEMBER = "model.weights.h5"  # of a .keras file, which is a zip
@@ -35,8 +36,8 @@ def read_keras(path: Path) -> dict[str, Tensor]:
             with ZipFile(path) as archive:
                 source: Any = io.BytesIO(archive.read(KERAS_MEMBER))
         else:
-            source = path
-        with h5py.File(source, "r") as file:
+            source = open_regular(path)
+        with source, h5py.File(source, "r") as file:
             return _tensors(file, path)
     except UserError:
         raise
