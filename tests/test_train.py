@@ -271,7 +271,7 @@ def test_ctrl_c_ends_with_130_and_says_how_to_go_on(folder: Path, monkeypatch):
     options = ["--cache-dir", f"{folder}/features", "--results-dir", f"{folder}/results"]
     outcome = CliRunner().invoke(main, options)
     assert outcome.exit_code == 130
-    assert "same command" in outcome.stderr
+    assert "run the command again" in outcome.stderr
 
 
 def test_heldout_share_takes_every_kth_training_row():
