@@ -240,7 +240,7 @@ def predict(
 
     from data.cache.reader import FeatureCache
     from data.resample import bilinear_maps
-    from extract.memory import compute_levels
+    from extract.uncached import compute_levels
     from extract.rebuild import check_network, rebuild
 
     network = rebuild(backbone, weights) if isinstance(backbone, FeatureCache) else backbone
