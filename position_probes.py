@@ -240,8 +240,8 @@ def predict(
 
     from data.cache.reader import FeatureCache
     from data.resample import bilinear_maps
-    from extract.uncached import compute_levels
     from extract.rebuild import check_network, rebuild
+    from extract.uncached import compute_levels
 
     network = rebuild(backbone, weights) if isinstance(backbone, FeatureCache) else backbone
     check_network(network, head.cache)

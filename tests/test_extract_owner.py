@@ -189,25 +189,21 @@ def test_overwrite_that_cannot_begin_keeps_the_cache_there(
     assert contents(folder) == before
 
 
-def test_workers_end_with_the_command(tmp_path: Path) -> None:
+@pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
+def test_workers_end_with_the_command(tmp_path: Path, stop: signal.Signals) -> None:
     photos = make_photos(tmp_path / "photos", train=700, test=1)
-    stops = (signal.SIGTERM, signal.SIGHUP, signal.SIGKILL)
-    runs = {
-        stop: subprocess.Popen(
-            command_line(small_config(photos, tmp_path / stop.name, jobs=2)),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            env=ONE_THREAD,
-            start_new_session=True,
-        )
-        for stop in stops
-    }
-    for stop, run in runs.items():
-        wait_until(lambda folder=stop.name: list(tmp_path.glob(f"{folder}/*/shard-*.h5")))
-        run.send_signal(stop)
-        run.wait(LATER)
-        assert not list(tmp_path.glob(f"{stop.name}/*/cache.h5")), "stopped midway"
-        wait_until(lambda session=run.pid: not _members(session))
+    run = subprocess.Popen(
+        command_line(small_config(photos, tmp_path / "features", jobs=2)),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env=ONE_THREAD,
+        start_new_session=True,
+    )
+    wait_until(lambda: list(tmp_path.glob("features/*/shard-*.h5")))
+    run.send_signal(stop)
+    run.wait(LATER)
+    assert not list(tmp_path.glob("features/*/cache.h5")), "stopped midway"
+    wait_until(lambda: not _members(run.pid))
 
 
 def _members(session: int) -> list[int]:
