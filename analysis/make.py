@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pandas as pd
 
+from analysis.claims.verdicts import compare_readings, decide
 from analysis.config import FIGURE_FORMATS, FORMATS, TablesConfig
 from analysis.read.conditions import repeated_pixels, trained_and_scored
 from analysis.read.measured import measure, select
 from analysis.read.results import Results, read_results
-from analysis.tables.claims import compare_readings, decide
 from analysis.tables.contrast import contrast, contrast_lines
 from analysis.tables.grid import Grid, grids
 from analysis.tables.quality import comparison, quality_markdown, quality_tables

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from data.cache.reader import FeatureCache
-from data.tools.memory import free_memory
+from data.machine.memory import free_memory
 from data.vocabulary import GRID
 
 RUN = 8  # neighbouring rows read at once

@@ -9,10 +9,17 @@ import pytest
 from click.testing import CliRunner
 from results_builder import PIXELS, ResultsBuilder, demo_results, paper_like
 
+from analysis.claims.verdicts import (
+    FAILS,
+    HOLDS,
+    NOT_MEASURED,
+    compare_readings,
+    decide,
+    every_claim,
+)
 from analysis.cli import main
 from analysis.read.intervals import bootstrap_interval
 from analysis.read.results import read_results
-from analysis.tables.claims import FAILS, HOLDS, NOT_MEASURED, compare_readings, decide, every_claim
 from probe.heads.spec import HeadSpec
 
 

@@ -9,12 +9,12 @@ import pandas as pd
 import pytest
 from results_builder import ResultsBuilder, demo_results
 
+from analysis.claims.claim import Claim, Comparison, Reading
+from analysis.claims.verdicts import compare_readings, decide
 from analysis.config import TablesConfig
 from analysis.make import make_tables
 from analysis.read.results import read_results
 from analysis.tables import table as tables
-from analysis.tables.claim import Claim, Comparison, Reading
-from analysis.tables.claims import compare_readings, decide
 from analysis.tables.compare import compare, joined
 from analysis.tables.table import Table, add_table, find_tables
 from data.tools.errors import UserError

@@ -7,8 +7,7 @@ import pandas as pd
 import pytest
 from results_builder import PIXELS, ResultsBuilder, demo_results
 
-from analysis.read.results import read_results
-from analysis.tables.claims import (
+from analysis.claims.verdicts import (
     FAILS,
     HOLDS,
     NOT_MEASURED,
@@ -16,6 +15,7 @@ from analysis.tables.claims import (
     compare_readings,
     decide,
 )
+from analysis.read.results import read_results
 from data.protocols import PROTOCOLS, exactly_solved, steps_needed, steps_of
 from probe.heads.spec import HeadSpec
 

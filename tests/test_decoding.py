@@ -22,7 +22,7 @@ from pictures import encoded, picture, png, resized
 from PIL import Image, ImageFile, ImageOps, features
 
 from data.images.decoding import MAX_BYTES, DecodingError, decode_image, read_image_file
-from data.tools.budget import Budget
+from data.machine.budget import Budget
 
 FUZZ = runpy.run_path(str(Path(__file__).parents[1] / "benchmarks/fuzz_images.py"))
 
@@ -287,7 +287,7 @@ def test_short_memory_is_no_fault_of_the_image(monkeypatch: pytest.MonkeyPatch) 
 def test_a_disk_that_fails_is_asked_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "a.png"
     path.write_bytes(b"abc")
-    monkeypatch.setattr("data.tools.faults.PAUSES", (0.0, 0.0, 0.0))
+    monkeypatch.setattr("data.machine.faults.PAUSES", (0.0, 0.0, 0.0))
     read_bytes, failures = Path.read_bytes, [errno.EIO, errno.ESTALE, errno.ENOMEM]
 
     def failing(path: Path) -> bytes:

@@ -151,7 +151,7 @@ def test_a_limit_that_takes_one_class_is_said(tmp_path: Path) -> None:
 
 @pytest.fixture
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("data.tools.faults.PAUSES", (0.0, 0.0, 0.0))
+    monkeypatch.setattr("data.machine.faults.PAUSES", (0.0, 0.0, 0.0))
 
 
 @pytest.mark.usefixtures("no_pauses")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from data.tools import memory
+from data.machine import memory
 
 GB = 10**9
 

@@ -9,8 +9,8 @@ import pytest
 from numpy.typing import NDArray
 
 from data.images.samples import _fallen_leaves, sample_image
+from data.stream import Stream
 from data.targets import position_map
-from data.tools.stream import Stream
 
 BENCHMARK = runpy.run_path(str(Path(__file__).parents[1] / "benchmarks/sample_statistics.py"))
 

@@ -1,1 +1,1 @@
-"""The tables, what they say, and which claims hold."""
+"""The tables and what they say."""

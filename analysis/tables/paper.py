@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from analysis.claims.claim import Claim, Comparison, Reading, each, steps
 from analysis.read.published import PAPER
-from analysis.tables.claim import Claim, Comparison, Reading, each, steps
 from analysis.tables.compare import joined
 from analysis.tables.table import Table
 from data.vocabulary import ALL_LEVELS, PIXELS

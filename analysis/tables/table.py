@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 import analysis.tables
+from analysis.claims.claim import Claim
 from analysis.read.measured import select
 from analysis.read.published import POSITION_TABLES, published_rows
 from analysis.read.results import Results
-from analysis.tables.claim import Claim
 
 if TYPE_CHECKING:
     from importlib.abc import Traversable

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from analysis.claims.verdicts import UNDECIDED
 from analysis.labels import model_label
 from analysis.tables.cells import number
-from analysis.tables.claims import UNDECIDED
 from analysis.write.markdown import plain
 from data.vocabulary import PIXELS
 

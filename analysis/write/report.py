@@ -11,13 +11,13 @@ import jinja2
 import numpy as np
 import pandas as pd
 
+from analysis.claims.verdicts import VERDICTS
 from analysis.figures.catalogue import Drawing
 from analysis.figures.style import drawn
 from analysis.labels import metric_label, model_label
 from analysis.read.conditions import image_label, weights_label
 from analysis.read.results import Results
 from analysis.tables import cells
-from analysis.tables.claims import VERDICTS
 from analysis.tables.commands import extract_command, situation, train_command
 from analysis.tables.grid import Grid
 from analysis.tables.quality import QualityTable, quality_lines, quality_tables
@@ -37,7 +37,7 @@ class Content:
     results: Results
     measured: pd.DataFrame
     grids: list[Grid]
-    claims: pd.DataFrame  # what `analysis.tables.claims.decide` gives
+    claims: pd.DataFrame  # what `analysis.claims.verdicts.decide` gives
     drawings: list[Drawing]
     command: str  # that made the report
     agreement: list[str]  # with the published numbers, in sentences

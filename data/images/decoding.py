@@ -18,8 +18,8 @@ from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
 from data.images.formats import FORMATS, HEAD_BYTES, why_unreadable
 from data.images.metadata import orientation_sources, without_metadata
 from data.images.rgb import DecodingError, bits_per_sample, to_rgb
-from data.tools.budget import Budget
-from data.tools.faults import is_fault_of_the_file, with_retries
+from data.machine.budget import Budget
+from data.machine.faults import is_fault_of_the_file, with_retries
 
 MIN_SIDE = 16  # pixels; smaller than an icon, enlarged 14-fold and more, shows only the resizing
 MAX_PIXELS = 2**27  # 134 megapixels: half a GiB of RGBA. Cameras stay below, bombs do not

@@ -15,9 +15,9 @@ from data.images.decoding import MAX_BYTES, DecodingError, decode_image, read_im
 from data.images.formats import RAW_SUFFIXES
 from data.images.source import BadImage, ImageRecord
 from data.images.walk import find_files
-from data.tools.budget import Budget
+from data.machine.budget import Budget
+from data.machine.faults import with_retries
 from data.tools.errors import UserError
-from data.tools.faults import with_retries
 from data.tools.parallel import in_threads
 from data.tools.printable import printable
 from data.tools.progress import progress

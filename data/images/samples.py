@@ -17,7 +17,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from data.tools.stream import Stream
+from data.stream import Stream
 
 TRAIN_SAMPLES = 256
 TEST_SAMPLES = 64

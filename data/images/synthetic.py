@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from data.tools.stream import Stream
+from data.stream import Stream
 
 NOISE_IMAGES = 8
 _NOISE_KEY = 1  # keeps the noise apart from the samples of the same seed

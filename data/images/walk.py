@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from data.images.formats import HEAD_BYTES, SUFFIXES, is_image
+from data.machine.faults import is_fault_of_the_file, with_retries
 from data.tools.errors import UserError
-from data.tools.faults import is_fault_of_the_file, with_retries
 from data.tools.parallel import in_threads
 from data.tools.printable import printable
 

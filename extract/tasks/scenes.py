@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from data.tools.stream import Stream
+from data.stream import Stream
 
 CLASSES = ("background", "ground", "wall", "disc", "box")
 PLACES_TRIED = 200  # for the others: now and then there is no room for another one

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import torch
 
+from data.machine.memory import free_memory
 from data.tools.errors import UserError
-from data.tools.memory import free_memory
 from data.tools.terminal import say
 from probe.exact.gram import gram_bytes, gram_flops
 from probe.exact.ridge import STRENGTHS

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from analysis.claims.claim import READING, Claim, Comparison, Reading
 from analysis.read.intervals import LEAST_IMAGES, bootstrap_interval
 from analysis.read.measured import image_values, measure
 from analysis.read.published import PAPER, position_tables
 from analysis.read.results import Results
-from analysis.tables.claim import READING, Claim, Comparison, Reading
 from analysis.tables.commands import deciding_command, fill_command, situation
 from analysis.tables.table import find_tables
 from data.vocabulary import ALL_LEVELS, CONVERGED, DIVERGED, PIXELS, UNDER_TRAINED

@@ -1,0 +1,1 @@
+"""Claims about position, and the comparisons that decide them."""

@@ -1,0 +1,1 @@
+"""What the machine gives: memory, its limits, and its faults."""
