@@ -106,7 +106,7 @@ def interior(options: argparse.Namespace) -> None:
 
     from extract.tasks.metrics import SaliencyScores, SegmentationScores
     from extract.tasks.network import build_network
-    from extract.tasks.pairs import test_pairs
+    from extract.tasks.pairs.sets import test_pairs
     from extract.tasks.saving import read, restore
     from extract.tasks.trainer import to_maps
 

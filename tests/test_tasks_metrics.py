@@ -8,7 +8,6 @@ from hypothesis.extra.numpy import arrays
 from sklearn.metrics import fbeta_score, jaccard_score, mean_absolute_error
 
 from extract.tasks.metrics import (
-    VOID,
     SaliencyScores,
     SegmentationScores,
     adaptive_f_measure,
@@ -16,6 +15,7 @@ from extract.tasks.metrics import (
     f_measure,
     f_measure_curve,
 )
+from extract.tasks.pairs.masks import VOID
 
 BETA = np.sqrt(0.3)
 MAPS = arrays(np.float32, (5, 7), elements=st.floats(0, 1, width=32))

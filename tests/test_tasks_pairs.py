@@ -13,11 +13,11 @@ from task_folders import half_mask, write_image, write_mask, write_pairs, write_
 
 from data.tools.errors import UserError
 from data.vocabulary import TASKS
-from extract.tasks import scenes
 from extract.tasks.config import TaskConfig
-from extract.tasks.loader import Batches
-from extract.tasks.pairs import test_pairs as scored_pairs
-from extract.tasks.pairs import training_pairs
+from extract.tasks.pairs import scenes
+from extract.tasks.pairs.loader import Batches
+from extract.tasks.pairs.sets import test_pairs as scored_pairs
+from extract.tasks.pairs.sets import training_pairs
 
 
 def config(task: str = "saliency", **options) -> TaskConfig:

@@ -13,7 +13,7 @@ from extract.tasks.metrics import adaptive_threshold
 from extract.tasks.trainer import Trainer, to_maps
 
 if TYPE_CHECKING:
-    from extract.tasks.pairs import PairSet
+    from extract.tasks.pairs.sets import PairSet
 
 SCALE = 1.5  # the image, in crops
 SHIFTS = (-0.25, -0.125, 0.0, 0.125, 0.25)  # of the crop, from the image's middle, in crops

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from extract.tasks.pairs.masks import VOID
+
 BETA_SQUARED = 0.3  # Achanta et al. 2009: precision weighs more than recall
-VOID = 255  # pixels of a segmentation that count neither for nor against
 THRESHOLDS = 255  # of the maximum F-measure: k / 255 for k = 1 ... 255
 
 

@@ -26,9 +26,9 @@ from extract.tasks import saving as checkpoint
 from extract.tasks import scores as results
 from extract.tasks.config import HELD_OUT, TaskConfig
 from extract.tasks.crops import crop_shifts, shift_slopes
-from extract.tasks.loader import Batches
 from extract.tasks.network import BACKBONE, build_network
-from extract.tasks.pairs import PairSet, test_pairs, training_pairs
+from extract.tasks.pairs.loader import Batches
+from extract.tasks.pairs.sets import PairSet, test_pairs, training_pairs
 from extract.tasks.trainer import Trainer, learning_rate
 
 MAIN_SCORE = {"saliency": "f_measure", "segmentation": "miou_percent"}  # chooses the best epoch

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from extract.tasks.metrics import VOID, SaliencyScores, SegmentationScores
+from extract.tasks.metrics import SaliencyScores, SegmentationScores
 from extract.tasks.network import TaskNetwork
+from extract.tasks.pairs.masks import VOID
 
 WARM_UP = 0.05  # of all steps: without BatchNorm the first full-size steps can kill a VGG
 

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from data.images.decoding import DecodingError, decode_image
-from extract.tasks.metrics import VOID
 
+VOID = 255  # pixels of a segmentation that count neither for nor against
 SALIENT = 128  # smallest grey of 255 that is salient: half, the custom for PASCAL-S's graded masks
 _DEEP = 257  # times an 8-bit grey: the same grey of 16 bits
 _STEPS = {"L;2": 85, "L;4": 17}  # PIL spreads greys of 2 and 4 bits over 0 to 255

@@ -10,9 +10,9 @@ from typing import Protocol
 
 from data.tools.errors import UserError
 from extract.tasks.config import TaskConfig
-from extract.tasks.file_pairs import checked_pairs
-from extract.tasks.layouts import folder_pairs, voc_pairs, voc_root
-from extract.tasks.scenes import CLASSES, Scene, scene
+from extract.tasks.pairs.files import checked_pairs
+from extract.tasks.pairs.layouts import folder_pairs, voc_pairs, voc_root
+from extract.tasks.pairs.scenes import CLASSES, Scene, scene
 
 GENERATED_TRAIN, GENERATED_TEST = 512, 128
 
