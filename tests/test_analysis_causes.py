@@ -26,6 +26,7 @@ RECIPE = {
     "levels": "f3+f4+f5",
     "image_size": 224,
     "normalization": "none",
+    "mirror": False,
     "n_train": 9000,
     "n_test": 1000,
     "epochs": 20,

@@ -114,6 +114,9 @@ def test_labels_tell_tasks_and_seeds_apart():
     for found, label in (
         ({"task": "saliency", "seed": 0}, "saliency"),
         ({"task": "segmentation", "seed": 2}, "segmentation-seed2"),
+        ({"task": "saliency", "seed": 0, "mirror": False}, "saliency"),
+        ({"task": "saliency", "seed": 0, "mirror": True}, "saliency-mirror"),
+        ({"task": "saliency", "seed": 3, "mirror": True}, "saliency-mirror-seed3"),
         ({"task": "../../elsewhere", "seed": 0}, "mine"),
         ({"task": "saliency", "seed": "/../../x"}, "mine"),
         ({"task": "saliency", "seed": True}, "mine"),
@@ -147,6 +150,7 @@ def test_provenance_says_what_it_was_trained_on(trained):
         "levels": "f2",
         "image_size": 32,
         "weights": "random",
+        "mirror": False,
         "seed": 0,
         "precision": "float32",
     }
@@ -356,6 +360,20 @@ def test_it_learns_what_needs_no_position(tmp_path):
     table = pd.read_csv(tmp_path / "results" / "tasks.csv").set_index("metric")["value"]
     assert table["f_measure_maximum"] > 0.95
     assert table["mae"] < 0.35  # of guessing: 0.5
+
+
+def test_training_on_mirrored_images_is_a_training_of_its_own(tmp_path):
+    whole = quick(tmp_path / "whole", mirror=True)
+    train_backbone(whole)
+    assert load(whole.out)["provenance"]["mirror"] is True
+    table = pd.read_csv(tmp_path / "whole" / "results" / "tasks.csv")
+    assert set(table["mirror"]) == {True}
+    plain = quick(tmp_path / "plain")
+    train_backbone(plain)
+    weights = [load(last_path(c.out))["state_dict"]["features.0.weight"] for c in (whole, plain)]
+    assert not torch.equal(*weights)
+    with pytest.raises(UserError, match="mirror: False there, True here"):
+        train_backbone(replace(plain, mirror=True))
 
 
 def test_losses_by_hand():

@@ -14,7 +14,10 @@ from data.tools.errors import UserError
 from data.vocabulary import TASKS_CSV
 
 # One block of table 5 for each of these: what moves the scores besides the padding.
-_RECIPE = ["train_set", "n_train", "image_size", "levels", "epochs", "normalization", "precision"]
+_RECIPE = [
+    *("train_set", "n_train", "image_size", "levels", "epochs", "normalization", "mirror"),
+    "precision",
+]
 _COLUMNS = ["task", "model", "padding", "test_set", "metric", "value", "seed", "n_test", "run"]
 
 _COMMANDS = {
@@ -74,8 +77,9 @@ def _of_table(name: str, tasks: pd.DataFrame) -> pd.DataFrame:
 
 def _recipe(rows: pd.DataFrame) -> str:
     first = rows.iloc[0]
+    images = "images, mirrored at random," if first["mirror"] else "images"
     return (
-        f"trained on {first['n_train']} images of {first['train_set']}, "
+        f"trained on {first['n_train']} {images} of {first['train_set']}, "
         f"{first['image_size']}x{first['image_size']}, decoder on {first['levels']}, "
         f"{first['epochs']} epochs, normalization {first['normalization']}, {first['precision']}"
     )

@@ -65,6 +65,9 @@ class TaskConfig:
         "half, caffe, caffe:B,G,R or MEAN/STD.",
         "none",
     )
+    mirror: bool = setting(
+        "Show every training image mirrored left-right, its mask too, in half of the epochs.", False
+    )
     device: str = setting("auto, cpu or cuda[:N].", "auto", check=check_device)
     precision: str = setting(
         "Format of the large products; weights, loss and optimiser stay fp32.",

@@ -26,8 +26,8 @@ SETTINGS, SCORES, EPOCHS = "settings.json", "scores.csv", "epochs.csv"
 SHIFTS, CROPS = "shifts.csv", "crops.npz"
 TASK_COLUMNS = [
     *("task", "model", "padding", "train_set", "test_set", "metric", "value", "seed", "levels"),
-    *("image_size", "normalization", "n_train", "n_test", "epochs", "best_epoch", "precision"),
-    "run",
+    *("image_size", "normalization", "mirror", "n_train", "n_test", "epochs", "best_epoch"),
+    *("precision", "run"),
 ]
 
 # What is already written stays as it is, digit for digit.

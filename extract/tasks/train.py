@@ -28,6 +28,7 @@ from extract.tasks.config import HELD_OUT, TaskConfig
 from extract.tasks.crops import crop_shifts, shift_slopes
 from extract.tasks.network import BACKBONE, build_network
 from extract.tasks.pairs.loader import Batches
+from extract.tasks.pairs.mirrored import mirrored
 from extract.tasks.pairs.sets import PairSet, test_pairs, training_pairs
 from extract.tasks.trainer import Trainer, learning_rate
 
@@ -133,6 +134,7 @@ def _settings(config: TaskConfig, pairs: PairSet, dtype: torch.dtype) -> dict[st
         "levels": config.levels,
         "image_size": config.image_size,
         "normalization": config.normalization,
+        "mirror": config.mirror,
         "epochs": config.epochs,
         "batch_size": config.batch_size,
         "learning_rate": config.learning_rate,
@@ -194,6 +196,8 @@ def _epoch(
     """One pass over the training images; the mean loss."""
     # The order depends on seed and epoch alone, so there is no random state to keep.
     order = np.random.default_rng([config.seed, epoch]).permutation(training)
+    if config.mirror:
+        pairs = mirrored(pairs, config.seed, epoch)
     batches = _batches(config, trainer, pairs, order)
     steps = config.epochs * len(batches)
     shown = progress(
@@ -242,9 +246,9 @@ def _follow_crops(
 def _row(
     settings: dict[str, Any], best_epoch: int, test: PairSet, metric: str, value: float
 ) -> dict[str, Any]:
-    copied = ("task", "padding", "seed", "levels", "image_size", "normalization", "epochs")
+    copied = ("task", "padding", "seed", "levels", "image_size", "normalization", "mirror")
     return {
-        **{key: settings[key] for key in (*copied, "precision")},
+        **{key: settings[key] for key in (*copied, "epochs", "precision")},
         "model": settings["backbone"],
         "train_set": settings["data"],
         "test_set": test.name,

@@ -23,13 +23,15 @@ _LONGEST = 80  # characters: folders are called by more than this, and 255 bytes
 def file_label(path: Path, provenance: Mapping[str, Any]) -> str:
     """The label of weights from a file: one component of a path, in one line.
 
-    What train-backbone made: its task, as table 6 calls it, with the seed of all but the first.
+    What train-backbone made: its task, as table 6 calls it, whether its training images were
+    mirrored, and the seed of all but the first.
     Else the file's stem, or its whole name where that would mislead: where it is one of the
     `RESERVED` names, or no more than a dash, as tables have for "none".
     """
     if provenance:
-        seed = provenance["seed"]
-        return f"{provenance['task']}-seed{seed}" if seed else str(provenance["task"])
+        task, seed = str(provenance["task"]), provenance["seed"]
+        task += "-mirror" if provenance.get("mirror") is True else ""
+        return f"{task}-seed{seed}" if seed else task
     misleading = path.stem in RESERVED or not path.stem.strip("-. ")
     return safe_label(path.name if misleading else path.stem)
 
