@@ -47,9 +47,14 @@ class TrainingRecipe:
     # mean and the spread of its target
     momentum: float  # of SGD
     weight_decay: float
-    decay_after: float | None  # fraction of the epochs after which the rate falls to a tenth
+    decay_after: float | None  # fraction of the training after which the rate falls to a tenth
     batch_size: int
-    epochs: int
+    epochs: int | None  # passes over the training images; None: as many as `steps` take
+    steps: int | None = None  # of the optimiser, the last pass cut short; None: those of `epochs`
+
+    def __post_init__(self) -> None:
+        if (self.epochs is None) == (self.steps is None):
+            raise ValueError("a recipe ends after so many epochs or after so many steps")
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> TrainingRecipe:
@@ -157,6 +162,9 @@ def find_protocol(name: str) -> Protocol:
 
 def steps_of(recipe: TrainingRecipe, images: int) -> int:
     """Steps of the optimiser over `images` training images, those held out left aside."""
+    if recipe.epochs is None:
+        assert recipe.steps is not None
+        return recipe.steps
     held_out = images // round(1 / recipe.heldout_share) if recipe.heldout_share else 0
     return recipe.epochs * math.ceil((images - held_out) / recipe.batch_size)
 

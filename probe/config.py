@@ -54,6 +54,12 @@ class ProbeConfig:
     epochs: int | None = setting(
         "Passes over the training images (default: the protocol's).", None, at_least=1
     )
+    steps: int | None = setting(
+        "Steps of the optimiser, instead of --epochs: as many passes as they take, the last one "
+        "cut short.",
+        None,
+        at_least=1,
+    )
     batch_size: int | None = setting("Images per step (default: the protocol's).", None, at_least=1)
     seeds: int = setting("Train every head from this many initial weights.", 1, at_least=1)
     backbone: tuple[str, ...] = setting("Only caches of this backbone (repeatable).", ())
@@ -108,6 +114,11 @@ class ProbeConfig:
     def __post_init__(self) -> None:
         check_settings(self)
         check_cluster(self.backend, self.scheduler)
+        if self.epochs and self.steps:
+            raise UserError(
+                f"{spelled('epochs')} {self.epochs} and {spelled('steps')} {self.steps} both say "
+                "when to stop: leave one out"
+            )
         if self.solver == "exact":
             self._check_exact()
         elif self.learning_curve:
@@ -118,6 +129,7 @@ class ProbeConfig:
     def _check_exact(self) -> None:
         for name, asked, reason in (
             ("epochs", self.epochs, "it takes no steps"),
+            ("steps", self.steps, "it takes none"),
             ("seeds", self.seeds > 1, "it starts from no weights"),
             ("precision", self.precision == "bf16", "its products are fp32, its sums fp64"),
             ("linear", self.linear, "its heads are linear"),

@@ -168,7 +168,7 @@ def _score_rows(trained: Trained, head: _Head) -> list[dict[str, Any]]:
                 "n_undefined": int(np.isnan(part.scores.metrics["spc"]).sum()),
                 "status": ending.status,
                 "learning_rate": ending.learning_rate,
-                "epochs": run.recipe.epochs,
+                "epochs": len(trained.losses),
                 "train_loss": train_loss,
                 "heldout_loss": heldout_loss,
                 "run": run.name,

@@ -131,11 +131,9 @@ def _protocol(config: ProbeConfig, cache: FeatureCache) -> tuple[Protocol, str]:
     elif config.linear and protocol.training.sigmoid:
         protocol, suffix = without_sigmoid(protocol), f"{suffix}-linear"
     recipe = protocol.training
-    recipe = replace(
-        recipe,
-        epochs=config.epochs or recipe.epochs,
-        batch_size=config.batch_size or recipe.batch_size,
-    )
+    recipe = replace(recipe, batch_size=config.batch_size or recipe.batch_size)
+    if config.epochs or config.steps:
+        recipe = replace(recipe, epochs=config.epochs, steps=config.steps)
     return replace(protocol, training=recipe), suffix
 
 

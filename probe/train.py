@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import platform
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import h5py
@@ -13,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from data.images.source import shared_images
-from data.protocols import TrainingRecipe, steps_needed, steps_of
+from data.protocols import TrainingRecipe, steps_needed
 from data.target_maps import keep_target, load_targets, read_target
 from data.tools.device import arithmetic_threads, find_device, has_fast_bfloat16
 from data.tools.errors import UserError
@@ -34,6 +33,7 @@ from probe.sgd.checkpoint import Checkpoint
 from probe.sgd.convergence import convergence
 from probe.sgd.estimate import estimate
 from probe.sgd.fit import fit, split_rows
+from probe.sgd.schedule import Schedule
 from probe.sgd.whitening import channel_covariance
 
 
@@ -181,15 +181,14 @@ def _train_pass(task: Task, heads: list[HeadSpec], checkpoint: Checkpoint) -> No
 
 def _steps(recipe: TrainingRecipe, images: int) -> str:
     """How many steps `images` training images give, and what to do where they are too few."""
-    steps, needed = steps_of(replace(recipe, heldout_share=0.0), images), steps_needed(recipe)
+    steps, needed = Schedule.of(recipe, images).total, steps_needed(recipe)
     text = f"{steps} steps"
     if steps >= needed:
         return text
-    epochs = math.ceil(recipe.epochs * needed / steps)
     other = "" if recipe.conditioned else "--protocol tuned, "
     return (
         f"{text}, where {needed} are needed: the heads will count as {UNDER_TRAINED} and decide no "
-        f"claim; use --solver exact, {other}--epochs {epochs} or a smaller --batch-size"
+        f"claim; use --solver exact, {other}--steps {needed} or a smaller --batch-size"
     )
 
 

@@ -1,6 +1,7 @@
 """Which heads are under-trained, from known losses and steps, and that they decide no claim."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -43,6 +44,7 @@ def test_steps_by_hand():
     assert steps_of(paper, 10533) == 15 * 330  # 329.16 batches of 32
     assert steps_of(paper, 64) == 30
     assert steps_of(tuned, 64) == 15 * 7  # 8 of 64 are held out
+    assert steps_of(replace(tuned, epochs=None, steps=99), 64) == 99
     exact = exactly_solved(PROTOCOLS["paper"]).training
     assert steps_needed(exact) == 0
     assert steps_needed(tuned) < steps_needed(paper) < 15 * 330
@@ -121,10 +123,10 @@ def test_an_under_trained_sweep_decides_nothing_and_says_what_would(tmp_path: Pa
     assert claims["why"].str.contains("under-trained").all()
     commands = claims.set_index("claim")["fill"]
     assert commands["padding_removed"].startswith("train-probes --sweep --solver exact")
-    assert commands["more_layers"].startswith("train-probes --sweep --protocol tuned --epochs ")
-    epochs = int(commands["more_layers"].split("--epochs ")[1].split()[0])
-    tuned = PROTOCOLS["tuned"].training
-    assert epochs * 7 >= steps_needed(tuned) > (epochs - 1) * 7
+    needed = steps_needed(PROTOCOLS["tuned"].training)
+    assert commands["more_layers"].startswith(
+        f"train-probes --sweep --protocol tuned --steps {needed}"
+    )
 
 
 def test_the_same_sweep_with_enough_steps_decides(tmp_path: Path):

@@ -76,9 +76,14 @@ def test_same_command_same_scores(folder: Path):
     assert first == second
 
 
-@pytest.mark.parametrize("protocol", ["paper", "tuned"])
-def test_interrupted_pass_resumes_to_the_same_scores(folder: Path, monkeypatch, protocol: str):
-    config = grid(folder, protocol=protocol)
+@pytest.mark.parametrize(
+    ("protocol", "length"),
+    [("paper", {}), ("tuned", {}), ("paper", {"epochs": None, "steps": 7})],
+)
+def test_interrupted_pass_resumes_to_the_same_scores(
+    folder: Path, monkeypatch, protocol: str, length: dict[str, int | None]
+):
+    config = grid(folder, protocol=protocol, **length)
     whole = train_probes(replace(config, results_dir=folder / "whole")).read_bytes()
     real, calls = fit_module.mean_losses, []
 
@@ -97,6 +102,31 @@ def test_interrupted_pass_resumes_to_the_same_scores(folder: Path, monkeypatch, 
     monkeypatch.setattr(fit_module, "mean_losses", lambda *a: counted.append(a) or real(*a))
     assert train_probes(config).read_bytes() == whole
     assert len(counted) == 2  # the first epoch was not trained again
+
+
+def test_steps_end_a_pass_in_the_middle_of_an_epoch(folder: Path, monkeypatch):
+    real, rates = torch.optim.SGD.step, []
+
+    def counted(optimizer, *arguments):
+        rates.append(optimizer.param_groups[0]["lr"])
+        return real(optimizer, *arguments)
+
+    monkeypatch.setattr(torch.optim.SGD, "step", counted)
+    asked = {"epochs": None, "steps": 7}  # 24 images in batches of 8: two epochs and one step
+    scores = pd.read_csv(train_probes(grid(folder, levels=("f1",), **asked)))
+    assert rates == pytest.approx([0.1] * 5 + [0.01] * 2)
+    assert set(scores["epochs"]) == {3}
+    run = json.loads((folder / "results" / "vgg16-random-zeros" / "run.json").read_text())
+    assert (run["protocol"]["epochs"], run["protocol"]["steps"]) == (None, 7)
+    with pytest.raises(UserError, match=r"epochs: null there, 3 here; steps: 7 there, null here"):
+        train_probes(grid(folder, levels=("f1",)))
+
+
+@pytest.mark.arithmetic
+def test_as_many_steps_as_epochs_have_give_the_same_scores(folder: Path):
+    epochs = train_probes(grid(folder)).read_bytes()
+    steps = grid(folder, epochs=None, steps=9, results_dir=folder / "steps")
+    assert train_probes(steps).read_bytes() == epochs
 
 
 @pytest.mark.arithmetic
@@ -304,7 +334,7 @@ def test_a_sweep_says_its_steps_before_it_starts_and_what_to_do_about_too_few(
     said = capsys.readouterr().err
     line = next(line for line in said.splitlines() if " steps" in line)
     assert "; 9 steps, where 1000 are needed" in line
-    for remedy in ("--solver exact", "--protocol tuned", "--epochs 334"):  # 333 give 999
+    for remedy in ("--solver exact", "--protocol tuned", "--steps 1000"):
         assert remedy in line
     assert said.index(line) < said.index("training: ")
     plenty = grid(folder, levels=("f1",), pattern=("V",), batch_size=1, epochs=42)

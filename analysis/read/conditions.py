@@ -115,8 +115,10 @@ def _heading(runs: list[str], results: Results) -> str:
     firsts = results.scores[results.scores["run"].isin(runs)].drop_duplicates("run")
     score = firsts.iloc[0]
     models = " and ".join(dict.fromkeys(model_label(name) for name in firsts["backbone"]))
-    how = f"{score['epochs']} epochs of batches of {settings.recipe.batch_size}"
-    if settings.recipe.optimizer == "exact":
+    recipe = settings.recipe
+    length = f"{recipe.steps} steps" if recipe.steps else f"{recipe.epochs} epochs"
+    how = f"{length} of batches of {recipe.batch_size}"
+    if recipe.optimizer == "exact":
         how = "solved exactly"
     cropped = settings.cache.features.crop_border
     how += f", every level cropped by {cropped} at each side" if cropped else ""

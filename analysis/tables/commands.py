@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import shlex
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -100,7 +99,7 @@ def deciding_command(known: Situation, *, exact: bool) -> str:
     """The training that decides what under-trained heads do not.
 
     It is the exact solution where the heads have one (`exact`), else the protocol tuned, with as
-    many epochs as it needs.
+    many steps as it needs.
     """
     if exact:
         return shlex.join(["train-probes", "--sweep", "--solver", "exact", *_places(known)])
@@ -108,12 +107,11 @@ def deciding_command(known: Situation, *, exact: bool) -> str:
     recipe = PROTOCOLS["tuned"].training
     images = known.identity.images.counts.get("train") if known.identity else None
     if images:
-        each = steps_of(replace(recipe, epochs=1), images)
-        needed = max(recipe.epochs, math.ceil(steps_needed(recipe) / each))
+        needed = steps_needed(recipe)
         if known.protocol == "tuned" and known.settings:  # which was not enough
-            needed = max(needed, 2 * known.settings.recipe.epochs)
+            needed = max(needed, 2 * steps_of(known.settings.recipe, images))
             words += ["--overwrite"]
-        words += ["--epochs", str(needed)] if needed != recipe.epochs else []
+        words += ["--steps", str(needed)] if needed > steps_of(recipe, images) else []
     return shlex.join(words + _places(known))
 
 
@@ -130,9 +128,10 @@ def _training_options(known: Situation) -> list[str]:
         words += ["--protocol", protocol]
     if known.settings and protocol in PROTOCOLS and "--solver" not in options:
         usual, recipe = PROTOCOLS[protocol].training, known.settings.recipe
-        for name, option in (("epochs", "--epochs"), ("batch_size", "--batch-size")):
-            if getattr(recipe, name) != getattr(usual, name):
-                words += [option, str(getattr(recipe, name))]
+        for name in ("epochs", "steps", "batch_size"):
+            value = getattr(recipe, name)
+            if value not in (None, getattr(usual, name)):
+                words += [f"--{name.replace('_', '-')}", str(value)]
     if known.seeds > 1:
         words += ["--seeds", str(known.seeds)]
     return words + _places(known)

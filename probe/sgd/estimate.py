@@ -11,6 +11,7 @@ import torch
 from data.protocols import TrainingRecipe
 from probe.batches import CELLS, FLOAT16_BYTES, FeatureBatches
 from probe.sgd.bank import Bank
+from probe.sgd.schedule import Schedule
 
 DISK_BYTES_PER_SECOND = 1e9  # a warm page cache or a fast disk; slower disks take longer
 
@@ -27,15 +28,17 @@ def estimate(
     The time is that of a step on made-up features, tried on a copy of the bank, times the steps.
     """
     image_bytes = sum(batches.channels.values()) * CELLS * FLOAT16_BYTES
-    passes = recipe.epochs if batches.preload == "none" else 1
+    schedule = Schedule.of(recipe, train_images)
+    epochs = schedule.total / schedule.per_epoch
+    passes = epochs if batches.preload == "none" else 1
     read_bytes = (train_images + other_images) * image_bytes * passes
     # Forward and weight gradient while training, forward alone while judging: half the work.
-    flops = bank.flops() * recipe.epochs * (2 * train_images + other_images)
-    images = recipe.epochs * (train_images + other_images / 2)
+    flops = bank.flops() * epochs * (2 * train_images + other_images)
+    images = epochs * (train_images + other_images / 2)
     size = min(recipe.batch_size, train_images)
     seconds = _step_seconds(bank, batches, size) * images / size
     return (
-        f"{len(bank.entries)} heads, {train_images} training images, {recipe.epochs} epochs: "
+        f"{len(bank.entries)} heads, {train_images} training images, {schedule.epochs} epochs: "
         f"{scaled(read_bytes)}B to read (preload {batches.preload}), {scaled(flops)}FLOP, "
         f"about {clock(seconds + read_bytes / DISK_BYTES_PER_SECOND)}"
     )

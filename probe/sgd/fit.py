@@ -15,6 +15,7 @@ from data.tools.progress import meter
 from probe.batches import FeatureBatches, epoch_windows, plain_windows
 from probe.sgd.bank import Bank
 from probe.sgd.checkpoint import Checkpoint
+from probe.sgd.schedule import Schedule
 
 SHUFFLE_SEED = 0  # the order of the images; seeds of heads vary their initial weights alone
 
@@ -56,15 +57,18 @@ def fit(
 
     Goes on from `checkpoint` where it holds the same heads, and saves there after every epoch.
     """
-    recipe, optimizer = bank.recipe, bank.optimizer()
+    optimizer = bank.optimizer()
+    schedule = Schedule.of(bank.recipe, len(split.train))
     history = checkpoint.restore(bank, optimizer)
-    remaining = range(len(history), recipe.epochs)
-    total = len(split.train) * len(remaining)
+    remaining = range(len(history), schedule.epochs)
+    total = sum(
+        min(len(schedule.steps(epoch)) * bank.recipe.batch_size, len(split.train))
+        for epoch in remaining
+    )
     with meter(total=total, description=description, unit="images") as advance:
         for epoch in remaining:
-            _set_learning_rates(optimizer, bank, epoch)
-            train = _train_epoch(bank, batches, split.train, optimizer, epoch, advance)
-            heldout = mean_losses(bank, batches, split.heldout, recipe.batch_size)
+            train = _train_epoch(bank, batches, split.train, optimizer, schedule, epoch, advance)
+            heldout = mean_losses(bank, batches, split.heldout, bank.recipe.batch_size)
             history.append(torch.stack([train, heldout]).cpu())
             checkpoint.save(bank, optimizer, history)
     return torch.stack(history)
@@ -75,6 +79,7 @@ def _train_epoch(
     batches: FeatureBatches,
     rows: NDArray[np.int64],
     optimizer: torch.optim.Optimizer,
+    schedule: Schedule,
     epoch: int,
     advance: Callable[[int], None],
 ) -> Tensor:
@@ -82,22 +87,24 @@ def _train_epoch(
     size = bank.recipe.batch_size
     windows = epoch_windows(rows, batches.image_bytes, size, SHUFFLE_SEED, epoch)
     bank.train()
-    total = torch.zeros(len(bank.entries), device=batches.device)
-    for part, features in batches.batches(windows, size):
+    total, images = torch.zeros(len(bank.entries), device=batches.device), 0
+    for step, (part, features) in zip(
+        schedule.steps(epoch), batches.batches(windows, size), strict=False
+    ):
+        _set_learning_rates(optimizer, bank, schedule.rate(step))
         losses = bank.losses(bank(features))
         optimizer.zero_grad(set_to_none=True)
         losses.sum().backward()
         optimizer.step()
         total += losses.detach() * len(part)
+        images += len(part)
         advance(len(part))
-    return total / len(rows)
+    return total / images
 
 
-def _set_learning_rates(optimizer: torch.optim.Optimizer, bank: Bank, epoch: int) -> None:
-    recipe = bank.recipe
-    decayed = recipe.decay_after is not None and epoch >= round(recipe.epochs * recipe.decay_after)
+def _set_learning_rates(optimizer: torch.optim.Optimizer, bank: Bank, share: float) -> None:
     for group, block in zip(optimizer.param_groups, bank.blocks, strict=True):
-        group["lr"] = block.entries[0].learning_rate * (0.1 if decayed else 1.0)
+        group["lr"] = block.entries[0].learning_rate * share
 
 
 @torch.no_grad()
