@@ -16,7 +16,7 @@ from analysis.read.measured import measure, select
 from analysis.read.results import Results, read_results
 from analysis.tables.contrast import contrast, contrast_lines
 from analysis.tables.grid import Grid, grids
-from analysis.tables.quality import comparison, quality_markdown, quality_tables
+from analysis.tables.quality import comparison, other_kinds, quality_markdown, quality_tables
 from analysis.tables.summary import agreement, agreement_lines
 from analysis.tables.table import Material, find_tables
 from analysis.write.claims import claim_lines
@@ -48,6 +48,8 @@ def make_tables(config: TablesConfig) -> Path:
     """
     results = read_results(config.results_dir)
     check_writable(config.out, "--out")
+    if results.scores.empty:
+        return _only_other_kinds(config, results)
     for sentence in (*results.left_out, *repeated_pixels(results), *trained_and_scored(results)):
         say(sentence)
     if config.claims:
@@ -93,6 +95,16 @@ def _write(work: _Work, formats: tuple[str, ...]) -> Path:
     if {"html", *FIGURE_FORMATS} & set(formats):
         return _write_pictures(work, formats)
     return work.config.out
+
+
+def _only_other_kinds(config: TablesConfig, results: Results) -> Path:
+    """`probes.md` and `probes.csv` of results without the dense maps of all other tables."""
+    table = other_kinds(results)
+    text = quality_markdown(table)
+    write_text(config.out / f"{table.name}.md", text)
+    write_text(config.out / f"{table.name}.csv", csv_text(table.rows))
+    show(text)
+    return config.out / f"{table.name}.md"
 
 
 def _only_claims(config: TablesConfig, results: Results) -> Path:

@@ -25,7 +25,8 @@ from probe.heads.dense import build_head
 from probe.heads.paper import table_heads
 from probe.heads.spec import HeadSpec
 from probe.loss import MapLoss, scored_target
-from probe.sgd.bank import Bank, Entry
+from probe.sgd.bank import Bank
+from probe.sgd.entry import Entry
 from probe.train import compute_dtype
 
 PAPER = PROTOCOLS["paper"]

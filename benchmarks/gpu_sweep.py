@@ -21,7 +21,8 @@ from data.tools.device import find_device
 from data.vocabulary import INPUT_LEVELS, PIXELS
 from probe.batches import CELLS, epoch_windows
 from probe.heads.paper import table_heads
-from probe.sgd.bank import Bank, Entry
+from probe.sgd.bank import Bank
+from probe.sgd.entry import Entry
 from probe.train import compute_dtype
 
 

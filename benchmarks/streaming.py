@@ -21,8 +21,9 @@ from benchmarks.bank_speed import PAPER, RATE, bench_heads, seconds_products
 from benchmarks.timing import VGG16, machine, make_cache
 from data.tools.device import find_device
 from probe.batches import FeatureBatches, epoch_windows
-from probe.sgd.bank import Bank, Entry
+from probe.sgd.bank import Bank
 from probe.sgd.checkpoint import Checkpoint
+from probe.sgd.entry import Entry
 from probe.sgd.fit import Split, fit
 from probe.train import compute_dtype
 

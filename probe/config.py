@@ -13,7 +13,8 @@ from data.tools.errors import UserError
 from data.tools.parallel import BACKENDS, check_cluster, check_scheduler
 from data.tools.settings import check_settings, setting, spelled
 from data.vocabulary import ALL_LEVELS, LEVELS
-from probe.heads.spec import DEPTHS, KERNEL_SIZES, PROBE_PADDINGS
+from probe.heads.kind import probe_names
+from probe.heads.spec import DENSE, DEPTHS, KERNEL_SIZES, PROBE_PADDINGS
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,12 @@ class ProbeConfig:
     probe_padding: tuple[int, ...] = setting(
         "Zeros around its input (repeatable; default 0).", (), choices=PROBE_PADDINGS
     )
+    probe: tuple[str, ...] = setting(
+        "Kind of readout (repeatable; default dense, the paper's maps; others are added from "
+        "Python).",
+        (),
+        choices=probe_names,
+    )
     pattern: tuple[str, ...] = setting(
         "Target position map (repeatable; default the paper's five).", (), choices=pattern_names
     )
@@ -134,6 +141,7 @@ class ProbeConfig:
             ("precision", self.precision == "bf16", "its products are fp32, its sums fp64"),
             ("linear", self.linear, "its heads are linear"),
             ("preload", self.preload in ("ram", "gpu"), "it reads every image once"),
+            ("probe", set(self.probe) - {DENSE}, "only dense maps have a closed form"),
             ("depth", set(self.depth) - {1}, "only a single convolution is linear"),
         ):
             if asked:

@@ -14,11 +14,13 @@ from torch import Tensor, nn
 
 from data.vocabulary import KEPT_IMAGES
 from probe.batches import FeatureBatches
-from probe.heads.spec import HeadSpec
+from probe.heads.kind import find_probe
+from probe.heads.spec import DENSE, HeadSpec
 from probe.plan import Run
 from probe.results import HeadResult
-from probe.scoring import MapScores, score_maps
-from probe.sgd.bank import Bank, Entry
+from probe.scoring import Scores
+from probe.sgd.bank import Bank
+from probe.sgd.entry import Entry
 from probe.sgd.fit import outputs_of
 
 
@@ -47,8 +49,13 @@ class _Scored:
     """One head on one image set."""
 
     names: list[str]
-    outputs: NDArray[np.float32]  # (N, n, n)
-    scores: MapScores
+    outputs: NDArray[np.float32]  # (N, n, n) of dense maps
+    scores: Scores
+
+    @property
+    def main(self) -> NDArray[np.float64]:
+        """The first of the metrics, image by image: SPC of maps."""
+        return next(iter(self.scores.metrics.values()))
 
 
 @dataclass(frozen=True)
@@ -57,7 +64,7 @@ class _Head:
 
     index: int
     entry: Entry
-    module: nn.Sequential
+    module: nn.Module
     scored: dict[str, _Scored]  # image set -> scores
     control: dict[str, _Scored]  # of the head trained on the control target, if there is one
 
@@ -96,13 +103,17 @@ def _result(trained: Trained, head: _Head, tried: list[int]) -> HeadResult:
         weights={key: value.numpy() for key, value in head.module.state_dict().items()},
         attributes={
             "recipe": asdict(trained.run.recipe),
-            "channels": head.module[0].in_channels,
+            "channels": sum(trained.batches.channels[level] for level in head.entry.spec.levels),
             "learning_rates": [entries[index].learning_rate for index in tried],
             "heldout_losses": [float(losses[-1, 1, index]) for index in tried],
         },
         predictions={images: each.outputs[:KEPT_IMAGES] for images, each in scored.items()},
         prediction_names={images: each.names[:KEPT_IMAGES] for images, each in scored.items()},
-        errors={images: each.scores.error for images, each in scored.items()},
+        errors={
+            images: each.scores.error
+            for images, each in scored.items()
+            if each.scores.error is not None
+        },
     )
 
 
@@ -131,7 +142,7 @@ def _score(trained: Trained, chosen: list[int], num_workers: int) -> dict[int, d
     # Threads: NumPy sorts without holding the interpreter lock, and nothing is copied.
     parallel = joblib.Parallel(n_jobs=num_workers or joblib.cpu_count(), require="sharedmem")
     scores = parallel(
-        joblib.delayed(score_maps)(
+        joblib.delayed(find_probe(bank.entries[index].spec.probe).score)(
             outputs[images][index], bank.entries[index].target(run.recipe), str(batches.device)
         )
         for index, images in tasks
@@ -146,15 +157,15 @@ def _score(trained: Trained, chosen: list[int], num_workers: int) -> dict[int, d
 def _score_rows(trained: Trained, head: _Head) -> list[dict[str, Any]]:
     run, spec, ending = trained.run, head.entry.spec, trained.endings[head.index]
     train_loss, heldout_loss = trained.losses[-1, :, head.index].tolist()
-    variance = float(head.entry.target(run.recipe).var())
+    kind = {} if spec.probe == DENSE else {"probe": spec.probe}
     rows = []
     for images, part in head.scored.items():
         means = {name: mean_defined(values) for name, values in part.scores.metrics.items()}
-        control_spc = np.nan
-        if images in head.control:
-            control_spc = mean_defined(head.control[images].scores.metrics["spc"])
+        control = head.control.get(images)
+        control_spc = mean_defined(control.main) if control else np.nan
         rows.append(
             {
+                **kind,
                 "pattern": spec.pattern,
                 **run.columns(),
                 "levels": "+".join(spec.levels),
@@ -165,7 +176,7 @@ def _score_rows(trained: Trained, head: _Head) -> list[dict[str, Any]]:
                 **means,
                 "seed": spec.seed,
                 "n_images": len(part.names),
-                "n_undefined": int(np.isnan(part.scores.metrics["spc"]).sum()),
+                "n_undefined": int(np.isnan(part.main).sum()),
                 "status": ending.status,
                 "learning_rate": ending.learning_rate,
                 "epochs": len(trained.losses),
@@ -173,14 +184,21 @@ def _score_rows(trained: Trained, head: _Head) -> list[dict[str, Any]]:
                 "heldout_loss": heldout_loss,
                 "run": run.name,
                 "head": spec.name,
-                "r2": 1.0 - float(part.scores.error.mean(dtype=np.float64)) / variance,
+                "r2": _explained(part.scores, head.entry.target(run.recipe)),
                 "control_spc": control_spc,
-                "selectivity": means["spc"] - control_spc,
+                "selectivity": mean_defined(part.main) - control_spc,
                 "optimum_gap": np.nan,
                 "ridge": ending.ridge,
             }
         )
     return rows
+
+
+def _explained(scores: Scores, target: NDArray[np.float64]) -> float:
+    """The share of a target map's variance that the outputs explain; NaN of what is no map."""
+    if scores.error is None:
+        return np.nan
+    return 1.0 - float(scores.error.mean(dtype=np.float64)) / float(target.var())
 
 
 def mean_defined(values: NDArray[np.float64]) -> float:

@@ -17,7 +17,7 @@ from probe import results
 from probe.caches import content_digest, find_caches
 from probe.config import ProbeConfig
 from probe.heads.paper import table_heads
-from probe.heads.spec import HeadSpec, grid_heads
+from probe.heads.spec import DENSE, HeadSpec, grid_heads
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,9 @@ def _heads(config: ProbeConfig, cache: FeatureCache) -> list[HeadSpec]:
     """The heads asked for, of the backbone and of the pixels."""
     heads = _sweep(config, cache) if config.sweep else _grid(config, cache)
     linear = config.solver == "exact"
-    return [head for head in heads if head.depth == 1 or not linear]
+    kinds = config.probe or (DENSE,)
+    asked = [head for head in heads if head.depth == 1 or not linear]
+    return [replace(head, probe=kind) for kind in kinds for head in asked]
 
 
 def _grid(config: ProbeConfig, cache: FeatureCache) -> list[HeadSpec]:

@@ -1,4 +1,4 @@
-"""Scores of low-resolution outputs at the protocol's resolution."""
+"""Scores of heads image by image: of maps, at the protocol's resolution."""
 
 from __future__ import annotations
 
@@ -14,16 +14,17 @@ MAPS_AT_ONCE = 16  # of 224x224 float32: 3 MB, within a processor's cache
 
 
 @dataclass(frozen=True)
-class MapScores:
+class Scores:
     """Scores of one head on one image set, image by image."""
 
-    metrics: dict[str, NDArray[np.float64]]  # by name (N,), NaN where undefined
-    error: NDArray[np.float32]  # (s, s), squared error averaged over the images
+    # By column (N,), NaN where undefined; the first is the one a control task is judged by.
+    metrics: dict[str, NDArray[np.float64]]
+    error: NDArray[np.float32] | None = None  # of maps (s, s): squared, averaged over the images
 
 
 def score_maps(
     outputs: NDArray[np.float32], target: NDArray[np.float64], device: str = "cpu"
-) -> MapScores:
+) -> Scores:
     """Every metric and the error map of outputs (N, n, n), upsampled to the target's (s, s).
 
     On a GPU ranks are computed there; on the CPU by NumPy, one thread a call.
@@ -38,4 +39,4 @@ def score_maps(
             scores[name].append(scorer(maps))
         error += np.square(maps - target).sum(0)
     joined = {name: np.concatenate(parts) for name, parts in scores.items()}
-    return MapScores(joined, error / np.float32(len(outputs)))
+    return Scores(joined, error / np.float32(len(outputs)))

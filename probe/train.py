@@ -25,12 +25,13 @@ from probe.batches import CELLS, FeatureBatches, resolve_preload
 from probe.config import ProbeConfig
 from probe.evaluation import Ending, Trained, evaluate
 from probe.exact.solve import solve_heads
-from probe.heads.dense import build_head
+from probe.heads.kind import find_probe
 from probe.heads.spec import HeadSpec
 from probe.plan import Run, plan_runs
-from probe.sgd.bank import Bank, Entry
+from probe.sgd.bank import Bank
 from probe.sgd.checkpoint import Checkpoint
 from probe.sgd.convergence import convergence
+from probe.sgd.entry import Entry
 from probe.sgd.estimate import estimate
 from probe.sgd.fit import fit, split_rows
 from probe.sgd.schedule import Schedule
@@ -102,10 +103,14 @@ def train_probes(config: ProbeConfig) -> Path:
     return results.write_all_scores(config.results_dir)
 
 
-def load_head(results_dir: Path, run: str, head: str) -> nn.Sequential:
-    """A trained head as a plain module in evaluation mode, (B, C, 28, 28) to (B, 1, n, n)."""
+def load_head(results_dir: Path, run: str, head: str) -> nn.Module:
+    """A trained head as a plain module in evaluation mode.
+
+    (B, C, 28, 28) float32 to (B, 1, n, n) of dense maps, to (B, 1, ...) of another kind.
+    """
     spec, facts, weights = results.read_head(results_dir, run, head)
-    module = build_head(spec, facts["channels"], TrainingRecipe.from_json(facts["recipe"]))
+    recipe = TrainingRecipe.from_json(facts["recipe"])
+    module = find_probe(spec.probe).build(spec, facts["channels"], recipe)
     state = {key: torch.from_numpy(np.asarray(values)) for key, values in weights.items()}
     module.load_state_dict(state)
     return module.eval()

@@ -14,7 +14,8 @@ from data.protocols import PROTOCOLS, TrainingRecipe
 from data.targets import position_map
 from probe.heads.dense import build_head
 from probe.heads.spec import HeadSpec
-from probe.sgd.bank import Bank, Entry, TapProduct
+from probe.sgd.bank import Bank, TapProduct
+from probe.sgd.entry import Entry
 from probe.sgd.whitening import whitening
 
 LEVELS = {"input": 3, "f1": 5, "f2": 4}

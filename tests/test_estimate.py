@@ -7,7 +7,8 @@ from caches import CHANNELS, make_cache
 from data.protocols import PROTOCOLS
 from probe.batches import FeatureBatches
 from probe.heads.spec import HeadSpec
-from probe.sgd.bank import Bank, Entry
+from probe.sgd.bank import Bank
+from probe.sgd.entry import Entry
 from probe.sgd.estimate import clock, estimate, scaled
 
 

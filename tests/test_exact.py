@@ -14,7 +14,7 @@ from probe.exact.gram import TILE, Columns, Gram, gram_bytes
 from probe.exact.ridge import STRENGTHS, Readouts, Targets, choose_ridge, equations, solve
 from probe.exact.solve import nested
 from probe.heads.spec import HeadSpec
-from probe.sgd.bank import Entry
+from probe.sgd.entry import Entry
 from probe.sgd.fit import Split
 
 CPU = torch.device("cpu")

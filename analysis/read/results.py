@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +36,16 @@ from data.targets import pattern_names
 from data.tools.errors import UserError
 from data.vocabulary import STATUSES
 from probe.metrics import METRICS
-from probe.results import CURVE, IMAGE_SCORES, LOSSES, RUN, SCORES, OtherSchemaError, RunSettings
+from probe.results import (
+    CURVE,
+    IMAGE_SCORES,
+    LOSSES,
+    PROBE,
+    RUN,
+    SCORES,
+    OtherSchemaError,
+    RunSettings,
+)
 
 
 @dataclass(frozen=True)
@@ -53,6 +62,8 @@ class Results:
     )  # run, head, n_train, spc, mae, heldout_loss; without rows where unmeasured
     runs: dict[str, RunSettings]
     left_out: tuple[str, ...] = ()  # what the folder holds besides, a sentence each
+    # Readouts of other kinds than dense maps, with the columns of each kind.
+    others: pd.DataFrame = field(default_factory=pd.DataFrame)
 
 
 _SCORE_KINDS = {
@@ -114,10 +125,14 @@ def read_results(folder: Path | str) -> Results:
     load_targets(folder)
     more = more_metrics()
     texts, left_out = _without_copies(folder, read_texts(path), key)
+    if texts.empty:
+        raise UserError(f"{path} has no row: run train-probes again")
+    texts, others = _by_kind(path, texts, key)
     kinds = {"pattern": among(*pattern_names()), **_SCORE_KINDS}
     scores = checked(path, texts, kinds, key=key, optional=_OPTIONAL_KINDS | more)
     if scores.empty:
-        raise UserError(f"{path} has no row: run train-probes again")
+        none = scores[["run", "head"]]
+        return Results(folder, scores, none, none, none, {}, left_out, others)
     runs, image_scores, losses, curves = {}, [], [], []
     for run in dict.fromkeys(scores["run"]):
         if Path(run).name != run or run in (".", ".."):
@@ -141,9 +156,28 @@ def read_results(folder: Path | str) -> Results:
         _of_runs(curves, runs),
         runs,
         left_out,
+        others,
     )
     _check_means(results, path)
     return results
+
+
+def _by_kind(path: Path, texts: pd.DataFrame, key: list[str]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The rows of dense maps as they are written, and those of other kinds of readout, checked.
+
+    The latter hold the columns that are not empty: of any kind's own, only that they are numbers
+    is known.
+    """
+    of_another = texts.get(PROBE, pd.Series("", texts.index)) != ""
+    others = texts[of_another]
+    if others.empty:
+        return texts, others
+    maps = ("spc", "mae")
+    kinds = {name: kind for name, kind in _SCORE_KINDS.items() if name not in maps}
+    own = [name for name in others if name not in {**kinds, **_OPTIONAL_KINDS, "pattern": ""}]
+    filled = [name for name in own if (others[name] != "").any() and name != PROBE]
+    kinds |= {PROBE: TEXT, "pattern": TEXT, **dict.fromkeys(filled, LOSS)}
+    return texts[~of_another], checked(path, others, kinds, key=key, optional=_OPTIONAL_KINDS)
 
 
 def _without_copies(

@@ -9,10 +9,14 @@ import pandas as pd
 from analysis.read.results import Results
 from analysis.tables.depth import by_depth, depth_table
 from analysis.write.markdown import aligned, plain
+from data.targets import pattern_names
+from probe.metrics import METRICS
+from probe.results import PROBE
 
 READOUT = ["run", "pattern", "levels", "kernel_size", "depth", "probe_padding"]
 _MEANS = ["spc", "r2", "control_spc", "selectivity", "optimum_gap", "heldout_loss"]
 _NAMES = {
+    PROBE: "kind",
     "run": "run",
     "pattern": "pattern",
     "levels": "levels",
@@ -74,6 +78,7 @@ def quality_tables(results: Results, measured: pd.DataFrame) -> list[QualityTabl
     kept = measured[READOUT].drop_duplicates()
     tables = [replace(table, rows=table.rows.merge(kept, on=READOUT)) for table in found]
     tables.append(comparison(results, measured))
+    tables.append(other_kinds(results))
     return [table for table in tables if len(table.rows)]
 
 
@@ -85,13 +90,31 @@ def comparison(results: Results, measured: pd.DataFrame) -> QualityTable:
     return QualityTable("compare", "Single levels by relative depth", rows, notes)
 
 
+def other_kinds(results: Results) -> QualityTable:
+    """One row per run and readout (seeds together) of another kind than dense maps, test images.
+
+    Columns: probe, `READOUT`, then those that the kinds score, means over seeds.
+    """
+    rows = results.others
+    if len(rows):
+        rows = rows[rows["images"] == "test"]
+        own = [name for name in rows if name not in {*results.scores, PROBE} - set(METRICS)]
+        shown = [*own, "control_spc", "selectivity"]
+        rows = rows.groupby([PROBE, *READOUT], sort=False, as_index=False)[shown].mean()
+    return QualityTable("probes", "Readouts of other kinds", rows)
+
+
 def quality_lines(table: QualityTable) -> list[list[str]]:
     """A table as texts, header first; columns without any value are left out."""
     shown = table.rows.dropna(axis="columns", how="all")
-    lines = [[_NAMES.get(name, f"SPC {name}") for name in shown]]
+    lines = [[_name(str(name)) for name in shown]]
     for row in shown.to_dict("records"):
         lines.append([_text(str(name), value) for name, value in row.items()])
     return lines
+
+
+def _name(column: str) -> str:
+    return f"SPC {column}" if column in pattern_names() else _NAMES.get(column, column)
 
 
 def quality_markdown(table: QualityTable) -> str:

@@ -18,9 +18,9 @@ from probe import results
 from probe.exact.gram import Gram, Sums
 from probe.exact.ridge import Equations, Readouts, Targets, equations
 from probe.heads.dense import layer_keys
-from probe.heads.spec import HeadSpec
+from probe.heads.spec import DENSE, HeadSpec
 from probe.plan import Run
-from probe.sgd.bank import Entry
+from probe.sgd.entry import Entry
 from probe.sgd.fit import Split, split_rows
 
 OPTIMUM_RIDGE = 1e-10  # so weak that it raises the loss by less than a ten-thousandth
@@ -57,7 +57,7 @@ def heads_without_gap(results_dir: Path, run: Run, split: Split) -> list[LinearH
             continue
         for name in _names_without_gap(folder):
             spec, _, weights = results.read_head(results_dir, folder.name, name)
-            if spec.depth == 1 and _shape(spec) in shapes:
+            if spec.probe == DENSE and spec.depth == 1 and _shape(spec) in shapes:
                 kernel, bias = folded(weights, batch_norm=recipe.batch_norm)
                 found.append(LinearHead(folder, spec, recipe, kernel, bias, held_out))
     return found

@@ -26,7 +26,8 @@ from probe.heads.dense import build_head, layer_keys
 from probe.heads.spec import HeadSpec
 from probe.plan import Run
 from probe.scoring import score_maps
-from probe.sgd.bank import Bank, Entry
+from probe.sgd.bank import Bank, Block
+from probe.sgd.entry import Entry
 from probe.sgd.fit import Split, mean_losses, outputs_of, split_rows
 
 BATCH = 32  # images read at once
@@ -168,6 +169,7 @@ def _bank(solved: dict[Entry, Solved], work: Pass) -> Bank:
     """The solved heads as a bank, which predicts and scores like a trained one."""
     bank = Bank(list(solved), work.levels, work.run.recipe)
     for block in bank.blocks:
+        assert isinstance(block, Block), "only dense heads are solved for"
         for index, entry in enumerate(block.entries):
             head = build_head(entry.spec, block.channels, work.run.recipe)
             (keys,) = layer_keys(entry.spec.depth, batch_norm=False)

@@ -1,15 +1,22 @@
-"""The plain module of one head: convolutions that read a dense map out of dense features."""
+"""Dense maps, the paper's kind of readout: convolutions from features to a map of position."""
 
 from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
 
+import numpy as np
 import torch
-from torch import nn
+from numpy.typing import NDArray
+from torch import Tensor, nn
 
 from data.protocols import TrainingRecipe
-from probe.heads.spec import HeadSpec
+from data.resample import bilinear_matrix
+from data.vocabulary import GRID
+from probe.heads.kind import Probe, add_probe
+from probe.heads.spec import DENSE, HeadSpec
+from probe.loss import scored_target
+from probe.scoring import score_maps
 
 NORM_PARTS = ("weight", "bias", "running_mean", "running_var")  # of a BatchNorm, per channel
 
@@ -66,3 +73,17 @@ def build_head(spec: HeadSpec, channels: int, recipe: TrainingRecipe) -> nn.Sequ
     if recipe.sigmoid:
         layers.append(nn.Sigmoid())
     return nn.Sequential(*layers)
+
+
+def dense_target(spec: HeadSpec, recipe: TrainingRecipe, control: bool) -> NDArray[np.float64]:
+    """The map a head is trained on and compared with, (s, s)."""
+    return scored_target(spec.pattern, spec.output_size(GRID), recipe, control=control)
+
+
+def dense_loss(outputs: Tensor, target: Tensor) -> Tensor:
+    """Equation 3 as it stands: the mean squared error of (B, n, n), upsampled to (s, s)."""
+    matrix = torch.from_numpy(bilinear_matrix(outputs.shape[-1], len(target))).to(outputs)
+    return (matrix @ outputs @ matrix.T - target).square().mean()
+
+
+add_probe(Probe(DENSE, build_head, dense_target, dense_loss, score_maps))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
+DENSE = "dense"  # the kind of the paper: a map of the position of every cell
 KERNEL_SIZES, DEPTHS, PROBE_PADDINGS = (1, 3, 5, 7), (1, 2, 3), (0, 1, 2, 3)  # of heads
 
 
@@ -20,6 +21,7 @@ class HeadSpec:
     probe_padding: int  # zeros around the input of every convolution
     pattern: str
     seed: int = 0  # of the initial weights
+    probe: str = DENSE  # its kind
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> HeadSpec:
@@ -29,8 +31,9 @@ class HeadSpec:
     @property
     def name(self) -> str:
         """The head's id within a run, for example `H-f1+f2-k3-d1-p0-s0`."""
+        kind = "" if self.probe == DENSE else f"{self.probe}-"
         shape = f"k{self.kernel_size}-d{self.depth}-p{self.probe_padding}"
-        return f"{self.pattern}-{'+'.join(self.levels)}-{shape}-s{self.seed}"
+        return f"{kind}{self.pattern}-{'+'.join(self.levels)}-{shape}-s{self.seed}"
 
     def output_size(self, grid: int) -> int:
         """Cells a side of the head's output when its input has `grid` cells a side."""

@@ -9,6 +9,8 @@ from typing import Any
 
 import pandas as pd
 
+from probe.metrics import METRICS
+
 SCORES, IMAGE_SCORES, LOSSES = "scores.csv", "image_scores.csv", "losses.csv"
 CURVE = "learning_curve.csv"
 RUN, HEADS = "run.json", "heads.h5"
@@ -21,6 +23,15 @@ SCORE_COLUMNS = [
     # Empty where they are not defined, or were not asked for (docs/methods.md).
     *("r2", "control_spc", "selectivity", "optimum_gap", "ridge"),
 ]
+# The kind of a readout, where it is not the paper's; such rows have columns of their own, and
+# neither `spc` nor `mae` unless the kind gives them.
+PROBE = "probe"
+
+
+def all_columns(tables: Iterable[pd.DataFrame]) -> list[str]:
+    """Every column of some runs' scores: `SCORE_COLUMNS`, metrics, then those of other kinds."""
+    found = (name for table in tables for name in table)
+    return list(dict.fromkeys([*SCORE_COLUMNS, *METRICS, *found]))
 
 
 def read_rows(path: Path) -> pd.DataFrame:

@@ -17,7 +17,6 @@ from data.tools.errors import UserError
 from data.tools.files import write_bytes
 from data.tools.locks import FileLock, locked
 from data.tools.terminal import say
-from probe.metrics import METRICS
 from probe.results.files import (
     LISTED,
     LOCK,
@@ -34,8 +33,8 @@ from probe.results.tables import (
     IMAGE_SCORES,
     LOSSES,
     RUN,
-    SCORE_COLUMNS,
     SCORES,
+    all_columns,
     csv_bytes,
     read_rows,
 )
@@ -208,8 +207,7 @@ def write_all_scores(results_dir: Path) -> Path:
         if not tables:
             raise UserError(f"no head was trained, so {target} has nothing to hold")
         # Older runs lack the newer columns.
-        columns = [*SCORE_COLUMNS, *(name for name in METRICS if name not in SCORE_COLUMNS)]
-        table = pd.concat(tables).fillna("").reindex(columns=columns, fill_value="")
+        table = pd.concat(tables).fillna("").reindex(columns=all_columns(tables), fill_value="")
         write_bytes(target, csv_bytes(table))
     return target
 

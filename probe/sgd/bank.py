@@ -1,8 +1,8 @@
 """Every head that reads a cache, trained together.
 
-All kernel taps of all heads that read the same levels are the rows of one matrix W. One product
-W X, with X the features of a batch, (C, B * 784), serves them all; each head then adds up k * k
-shifted maps. The weight gradient is the transposed product. What follows (BatchNorm, hidden
+All kernel taps of all dense heads that read the same levels are the rows of one matrix W. One
+product W X, with X the features of a batch, (C, B * 784), serves them all; each head then adds up
+k * k shifted maps. The weight gradient is the transposed product. What follows (BatchNorm, hidden
 layers, sigmoid, loss) works on small maps, stacked over heads, in float32.
 """
 
@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
@@ -21,23 +20,11 @@ from torch import Tensor, nn
 from data.protocols import TrainingRecipe
 from data.vocabulary import GRID
 from probe.heads.dense import build_head, layer_keys, layer_widths
-from probe.heads.spec import HeadSpec
-from probe.loss import MapLoss, scored_target
+from probe.heads.spec import DENSE
+from probe.loss import MapLoss
+from probe.sgd.entry import Entry
+from probe.sgd.plain import PlainBlock
 from probe.sgd.whitening import whitening
-
-
-@dataclass(frozen=True, order=True)
-class Entry:
-    """One head in a bank: a `tuned` protocol tries a spec at several learning rates."""
-
-    spec: HeadSpec
-    learning_rate: float
-    control: bool = False  # trained on the control task instead of the pattern
-
-    def target(self, recipe: TrainingRecipe) -> NDArray[np.float64]:
-        """The map the head is trained on, (s, s)."""
-        size = self.spec.output_size(GRID)
-        return scored_target(self.spec.pattern, size, recipe, control=self.control)
 
 
 class TapProduct(torch.autograd.Function):
@@ -220,16 +207,15 @@ class Bank(nn.Module):
         grouped: dict[Any, list[Entry]] = defaultdict(list)
         for entry in entries:
             spec = entry.spec
-            key = (spec.levels, spec.kernel_size, spec.depth, spec.probe_padding)
-            grouped[key, entry.learning_rate].append(entry)
+            shape = (spec.levels, spec.kernel_size, spec.depth, spec.probe_padding)
+            stack = shape if spec.probe == DENSE else entry  # other kinds are not stacked
+            grouped[stack, entry.learning_rate].append(entry)
         self.recipe = recipe
-        self.stacks = nn.ModuleList(
-            Block(members, sum(levels[level] for level in shape[0]), recipe)
-            for (shape, _), members in grouped.items()
-        )
-        self.readings: dict[tuple[str, ...], list[int]] = defaultdict(list)
-        for index, (shape, _) in enumerate(grouped):
-            self.readings[shape[0]].append(index)
+        self.stacks = nn.ModuleList(_block(members, levels, recipe) for members in grouped.values())
+        self.readings: dict[tuple[str, ...], list[int]] = defaultdict(list)  # of stacked heads
+        for index, block in enumerate(self.blocks):
+            if isinstance(block, Block):
+                self.readings[block.entries[0].spec.levels].append(index)
         self.entries = [entry for members in grouped.values() for entry in members]
 
     def whiten(self, covariance: Tensor) -> None:
@@ -237,19 +223,24 @@ class Bank(nn.Module):
         for levels, members in self.readings.items():
             matrix = whitening(covariance, (self.rows[level] for level in levels))
             for index in members:
-                self.blocks[index].whitening = matrix
+                self._stacked(index).whitening = matrix
 
     @property
-    def blocks(self) -> list[Block]:
+    def blocks(self) -> list[Block | PlainBlock]:
         """The blocks, typed."""
-        return cast(list[Block], list(self.stacks))
+        return cast("list[Block | PlainBlock]", list(self.stacks))
+
+    def _stacked(self, index: int) -> Block:
+        return cast(Block, self.stacks[index])
 
     def forward(self, features: Tensor) -> list[Tensor]:
-        """Features (C, B * 784) to the outputs of every block, (B, H, n, n) float32 each."""
-        every = self.blocks
-        outputs: list[Tensor] = [features] * len(every)
+        """Features (C, B * 784) to every block's outputs, float32; of maps, (B, H, n, n)."""
+        outputs: list[Tensor] = [features] * len(self.stacks)
+        for index, block in enumerate(self.blocks):
+            if isinstance(block, PlainBlock):
+                outputs[index] = block(self.features_of(features, block.entries[0].spec.levels))
         for levels, members in self.readings.items():
-            blocks = [every[index] for index in members]
+            blocks = [self._stacked(index) for index in members]
             shapes = [(block.kernel_size, block.probe_padding) for block in blocks]
             maps = TapProduct.apply(
                 self.features_of(features, levels), shapes, *(block.weight for block in blocks)
@@ -263,7 +254,7 @@ class Bank(nn.Module):
         pairs = zip(self.blocks, outputs, strict=True)
         return torch.cat([block.loss(output) for block, output in pairs])
 
-    def heads(self) -> Iterator[tuple[Entry, nn.Sequential]]:
+    def heads(self) -> Iterator[tuple[Entry, nn.Module]]:
         """Every head as its plain module, in the order of `entries`."""
         for block in self.blocks:
             for index, entry in enumerate(block.entries):
@@ -281,8 +272,9 @@ class Bank(nn.Module):
         return torch.optim.SGD(groups, momentum=recipe.momentum, weight_decay=recipe.weight_decay)
 
     def flops(self) -> int:
-        """Floating-point operations of the forward products, per image."""
-        return sum(2 * block.taps.numel() * GRID**2 for block in self.blocks)
+        """Floating-point operations of the stacked forward products, per image."""
+        stacked = (block for block in self.blocks if isinstance(block, Block))
+        return sum(2 * block.taps.numel() * GRID**2 for block in stacked)
 
     def features_of(self, features: Tensor, levels: tuple[str, ...]) -> Tensor:
         """The rows of some levels in a batch: a view where they are neighbours."""
@@ -290,6 +282,17 @@ class Bank(nn.Module):
         if all(a.stop == b.start for a, b in zip(spans, spans[1:], strict=False)):
             return features[spans[0].start : spans[-1].stop]
         return torch.cat([features[span] for span in spans])
+
+
+def _block(
+    members: list[Entry], levels: Mapping[str, int], recipe: TrainingRecipe
+) -> Block | PlainBlock:
+    spec = members[0].spec
+    channels = sum(levels[level] for level in spec.levels)
+    if spec.probe == DENSE:
+        return Block(members, channels, recipe)
+    (entry,) = members
+    return PlainBlock(entry, channels, recipe)
 
 
 def _rows_of_levels(levels: Mapping[str, int]) -> dict[str, slice]:
