@@ -28,7 +28,7 @@ demo: $(STAMP)
 	$(BIN)/make-tables --results-dir demo/results --out demo/tables --claims
 
 test: $(STAMP)
-	$(BIN)/python -m pytest $(TESTS)
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist worksteal $(TESTS)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

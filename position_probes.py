@@ -201,7 +201,7 @@ def train_probes(
 class Head:
     """A trained readout head, and what it was trained on."""
 
-    module: nn.Sequential  # (B, C, 28, 28) float32 to (B, 1, n, n), in evaluation mode
+    module: nn.Module  # (B, C, 28, 28) float32 to (B, 1, n, n), in evaluation mode
     spec: HeadSpec
     recipe: TrainingRecipe
     cache: Identity  # what the features were made from
@@ -226,7 +226,8 @@ def predict(
 ) -> NDArray[np.float32]:
     """The position maps that a head reads from new images: (N, s, s) float32.
 
-    s is the side at which the head was scored. The images go the way of those it was trained on.
+    s is the side at which the head was scored. A head of another kind than dense maps answers as
+    it does, (N, ...). The images go the way of those it was trained on.
 
     Args:
         head: from `load_head`.
@@ -242,6 +243,7 @@ def predict(
     from data.resample import bilinear_maps
     from extract.rebuild import check_network, rebuild
     from extract.uncached import compute_levels
+    from probe.heads.spec import DENSE
 
     network = rebuild(backbone, weights) if isinstance(backbone, FeatureCache) else backbone
     check_network(network, head.cache)
@@ -251,6 +253,8 @@ def predict(
         with torch.no_grad():
             outputs.append(head.module(torch.cat(features, dim=1))[:, 0])
     low = torch.cat(outputs).numpy()
+    if head.spec.probe != DENSE:
+        return low
     return bilinear_maps(low, head.recipe.resolution or low.shape[-1])
 
 

@@ -30,7 +30,7 @@ PROBE = "probe"
 
 def all_columns(tables: Iterable[pd.DataFrame]) -> list[str]:
     """Every column of some runs' scores: `SCORE_COLUMNS`, metrics, then those of other kinds."""
-    found = (name for table in tables for name in table)
+    found = (str(name) for table in tables for name in table)
     return list(dict.fromkeys([*SCORE_COLUMNS, *METRICS, *found]))
 
 
