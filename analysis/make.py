@@ -16,13 +16,19 @@ from analysis.read.measured import measure, select
 from analysis.read.results import Results, read_results
 from analysis.tables.contrast import contrast, contrast_lines
 from analysis.tables.grid import Grid, grids
-from analysis.tables.quality import comparison, other_kinds, quality_markdown, quality_tables
+from analysis.tables.quality import comparison, other_kinds, quality_tables
 from analysis.tables.summary import agreement, agreement_lines
 from analysis.tables.table import Material, find_tables
 from analysis.write.claims import claim_lines
 from analysis.write.csv import csv_text
 from analysis.write.latex import document, latex
-from analysis.write.markdown import aligned, markdown, plain, summary_markdown
+from analysis.write.markdown import (
+    aligned,
+    markdown,
+    plain,
+    quality_markdown,
+    summary_markdown,
+)
 from data.tools.errors import UserError
 from data.tools.files import check_writable, write_text
 from data.tools.terminal import say, show

@@ -10,7 +10,8 @@ from results_builder import demo_results
 from analysis.figures.learning_curve import learning_curve
 from analysis.read.measured import measure
 from analysis.read.results import Results, read_results
-from analysis.tables.quality import quality_lines, quality_markdown, quality_tables
+from analysis.tables.quality import quality_lines, quality_tables
+from analysis.write.markdown import quality_markdown
 from data.tools.errors import UserError
 
 RUN = "vgg16-random-zeros"

@@ -8,7 +8,6 @@ import pandas as pd
 
 from analysis.read.results import Results
 from analysis.tables.depth import by_depth, depth_table
-from analysis.write.markdown import aligned, plain
 from data.targets import pattern_names
 from probe.metrics import METRICS
 from probe.results import PROBE
@@ -115,15 +114,6 @@ def quality_lines(table: QualityTable) -> list[list[str]]:
 
 def _name(column: str) -> str:
     return f"SPC {column}" if column in pattern_names() else _NAMES.get(column, column)
-
-
-def quality_markdown(table: QualityTable) -> str:
-    """A table in Markdown."""
-    lines = [[plain(text) for text in line] for line in quality_lines(table)]
-    notes = [f"- {plain(note)}" for note in table.notes]
-    return "\n".join(
-        [f"### {table.title}", "", *notes, *([""] if notes else []), aligned(lines, 3), ""]
-    )
 
 
 def _text(name: str, value: object) -> str:

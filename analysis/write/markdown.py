@@ -7,6 +7,7 @@ import pandas as pd
 from analysis.labels import metric_label
 from analysis.tables import cells
 from analysis.tables.grid import Grid
+from analysis.tables.quality import QualityTable, quality_lines
 from analysis.tables.summary import summary_lines, summary_title
 from data.tools.printable import printable
 
@@ -38,6 +39,15 @@ def markdown(grid: Grid, *, intervals: bool = True) -> str:
     parts += [""] if notes or grid.missing else []
     parts += [f"- {note}" for note in [*notes, *missing_notes(grid)]]
     return "\n".join(parts) + "\n"
+
+
+def quality_markdown(table: QualityTable) -> str:
+    """A table in Markdown."""
+    lines = [[plain(text) for text in line] for line in quality_lines(table)]
+    notes = [f"- {plain(note)}" for note in table.notes]
+    return "\n".join(
+        [f"### {table.title}", "", *notes, *([""] if notes else []), aligned(lines, 3), ""]
+    )
 
 
 def summary_markdown(measured: pd.DataFrame) -> str:
