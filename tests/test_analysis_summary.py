@@ -1,5 +1,6 @@
 """The user's result first, and the agreement with the published numbers."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,10 @@ from analysis.make import make_tables
 from analysis.read.measured import measure
 from analysis.read.published import position_tables
 from analysis.read.results import read_results
+from analysis.tables import table as tables
+from analysis.tables.paper import TABLE_1
 from analysis.tables.summary import agreement, agreement_lines, summary_lines
-from analysis.tables.table import Material
+from analysis.tables.table import Material, Table
 from probe.heads.spec import HeadSpec
 
 
@@ -80,3 +83,30 @@ def test_agreement_with_itself_is_complete(tmp_path: Path):
     np.testing.assert_allclose(found["rank_correlation"], 1.0)
     np.testing.assert_allclose(found["mean_difference"], 0.0, atol=1e-4)
     assert agreement_lines(found)[0].startswith("SPC of VGG16 beside the published 10 cells")
+
+
+def test_agreement_counts_the_cells_that_tables_compare(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    first = [HeadSpec(("f1", "f2", "f3", "f4", "f5"), 3, 1, 0, p) for p in ("H", "G", "HS")]
+    paper = position_tables().query("table == '6' and weights == 'saliency'")
+    published = {(row.pattern, row.images): (row.spc, row.mae) for row in paper.itertuples()}
+    rule = lambda b, p, head, images: published[head.pattern, images]  # noqa: E731
+    builder = ResultsBuilder(tmp_path, rule)
+    builder.add(weights="saliency", heads=first, black_undefined=False)
+    found = agreement(material(tmp_path)).set_index(["condition", "metric"])
+    beside_table_6 = [c for c in found.index.levels[0] if "saliency" not in c]
+    (row,) = found.loc[[(c, "spc") for c in beside_table_6]].to_dict("records")
+    assert row["n_cells"] == 12  # three patterns, four image sets; untrained and ImageNet: none
+    assert row["rank_correlation"] == pytest.approx(1.0)
+    assert row["mean_difference"] == pytest.approx(0.0, abs=1e-4)
+
+    def own(table: Table, material: Material) -> pd.DataFrame:
+        cells = TABLE_1.cells(TABLE_1, material)
+        return cells[cells["pattern"] == "H"].assign(condition="of one's own", spc=0.25)
+
+    monkeypatch.setattr(tables, "_ADDED", {"X": replace(TABLE_1, name="X", compared=own)})
+    added = agreement(material(tmp_path)).set_index(["condition", "metric"])
+    assert added.loc[("of one's own", "spc"), "n_cells"] == 4  # all of one height: no ranks
+    assert np.isnan(added.loc[("of one's own", "spc"), "rank_correlation"])
+    pd.testing.assert_frame_equal(added.drop(index="of one's own"), found)

@@ -10,12 +10,9 @@ import pandas as pd
 from analysis.read.measured import in_table_order, shape_label, shown_shape
 from analysis.read.published import HEAD
 from analysis.tables.cells import marks, number
-from analysis.tables.compare import compare
-from analysis.tables.table import Material
+from analysis.tables.table import Material, find_tables
 from data.targets import pattern_names
 from probe.metrics import METRICS
-
-_VGG_TABLES = ("1", "2a", "2b", "3", "4")
 
 
 def summary_title(measured: pd.DataFrame) -> str:
@@ -55,21 +52,17 @@ def _spc(cell: Any) -> str:
 
 
 def agreement(material: Material) -> pd.DataFrame:
-    """How well our cells follow the published ones, over VGG16's of tables 1 to 4 and 6.
+    """How well our cells follow the published ones, over VGG16's of all tables that are compared.
 
-    One row per condition and metric: condition, metric, n_cells, rank_correlation (Spearman, NaN
-    below three cells) and mean_difference (ours minus published). A readout that stands in several
-    tables counts once.
+    Those are the paper's tables 1 to 4 and 6 (`Table.compared`). One row per condition and metric:
+    condition, metric, n_cells, rank_correlation (Spearman, NaN below three cells) and
+    mean_difference (ours minus published). A readout that stands in several tables counts once.
     """
-    from analysis.tables.trained import table_6
-
-    tables = [compare(name, material.results, measured=material.measured) for name in _VGG_TABLES]
-    tables.append(table_6(material.results, material.measured).assign(backbone="vgg16", levels="6"))
+    everything = Material(material.results, material.measured)
+    tables = [t.compared(t, everything) for t in find_tables().values() if t.compared]
     cells = pd.concat(tables, ignore_index=True)
     cells = cells[cells["backbone"] == "vgg16"]
-    # Table 6's ImageNet row is that of table 1, and a condition of its own names no weights.
-    cells = cells[(cells["table"] != "6") | cells["weights"].isin(["saliency", "segmentation"])]
-    cells = cells.drop_duplicates(["condition", *HEAD, "images", "weights", "published_spc"])
+    cells = cells.drop_duplicates(["condition", *HEAD, "images", "weights"])
     rows = []
     for condition, part in cells.groupby("condition", sort=False):
         for metric in METRICS.values():

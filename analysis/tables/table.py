@@ -59,6 +59,8 @@ class Table:
     source: str = ""  # of the published values; empty where nothing is published
     published_on: str = ", ImageNet weights"  # what else is to be said of them
     published: Path | Traversable = POSITION_TABLES  # its CSV file
+    # The cells that `agreement` counts, with the columns `HEAD`, images and weights; None: none.
+    compared: Callable[[Table, Material], pd.DataFrame] | None = None
     heads: dict[str, tuple[Any, ...]] = field(default_factory=dict)
     varied: tuple[str, ...] = ()
     metrics: tuple[str, ...] = ()  # empty: every metric of the scores

@@ -14,7 +14,7 @@ from analysis.read.results import Results
 from analysis.tables.compare import NOTHING_MEASURED
 from analysis.tables.paper import FIRST, MAIN
 from analysis.tables.table import Material, Table
-from data.vocabulary import SCORED_SETS, TASKS
+from data.vocabulary import ALL_LEVELS, SCORED_SETS, TASKS
 from probe.metrics import METRICS
 
 _KEY = ["pattern", "weights", "images"]
@@ -38,6 +38,13 @@ def table_6(results: Results, measured: pd.DataFrame) -> pd.DataFrame:
 
 def _cells(table: Table, material: Material) -> pd.DataFrame:
     return table_6(material.results, material.chosen)
+
+
+def _compared(table: Table, material: Material) -> pd.DataFrame:
+    """The cells of backbones trained for a task: the others of the table are those of table 1."""
+    cells = table_6(material.results, material.measured)
+    shape = {name: table.heads[name][0] for name in HEAD if name not in ("pattern", "levels")}
+    return cells[cells["weights"].isin(TASKS)].assign(**shape, levels=ALL_LEVELS)
 
 
 def _has_trained(material: Material) -> bool:
@@ -96,6 +103,7 @@ TABLE_6 = Table(
     _cells,
     PAPER,
     published_on="",
+    compared=_compared,
     heads={**FIRST, "pattern": MAIN, "backbone": ("vgg16",), "backbone_padding": ("zeros",)},
     is_filled=_has_trained,
 )
