@@ -42,7 +42,7 @@ from torch import nn
 
 from data.cache.manifest import read_manifest
 from data.cache.shards import shard_count
-from data.images.study import open_images
+from data.images.image_set import open_images
 from data.tools.errors import UserError
 from extract.backbones.backbone import Backbone, wrap_module
 from extract.config import ExtractConfig

@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 from torchvision.models.feature_extraction import create_feature_extractor
 
-from data.images.study import find_images
+from data.images.image_set import find_images
 from data.protocols import PROTOCOLS
 from extract.backbones.backbone import Backbone, backbone_names, calibrate, load_backbone
 from extract.backbones.table import BACKBONES

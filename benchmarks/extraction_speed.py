@@ -33,8 +33,8 @@ from benchmarks.timing import machine
 from data.cache.manifest import Manifest, describe_images
 from data.cache.shards import SHARD_IMAGES, ShardWriter, shard_count
 from data.cache.writer import CacheWriter
+from data.images.image_set import find_images
 from data.images.samples import sample_image
-from data.images.study import find_images
 from data.tools.device import find_device
 from extract.backbones.taps import run_taps
 from extract.compute import LevelComputer

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from data.images.study import find_images
+from data.images.image_set import find_images
 from data.targets import position_map
 
 LUMA = np.array([0.299, 0.587, 0.114])

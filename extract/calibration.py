@@ -12,7 +12,7 @@ import torch
 
 from data.cache.identity import Calibration
 from data.cache.members import CALIBRATION
-from data.images.study import ImageSet
+from data.images.image_set import ImageSet
 from data.tools.errors import UserError
 from data.tools.hdf5 import own_dataset
 from extract.backbones.backbone import Backbone, calibrate

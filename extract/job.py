@@ -15,7 +15,7 @@ import torch
 from data.cache.identity import Calibration
 from data.cache.manifest import Manifest
 from data.cache.writer import CacheWriter
-from data.images.study import ImageSet
+from data.images.image_set import ImageSet
 from data.tools.device import find_device
 from data.tools.errors import UserError
 from extract.backbones.backbone import Backbone, load_backbone

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from data.cache.shards import shard_rows
-from data.images.study import ImageSet
+from data.images.image_set import ImageSet
 
 BATCHES_AHEAD = 4
 

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from data.cache.shards import SHARD_IMAGES, ShardWriter
 from data.cache.writer import CacheWriter
-from data.images.study import ImageSet
+from data.images.image_set import ImageSet
 from data.tools.errors import UserError
 from data.tools.progress import progress
 from extract.compute import HostLevels, LevelComputer

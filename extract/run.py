@@ -14,8 +14,8 @@ from data.cache.members import INDEX
 from data.cache.names import cache_name
 from data.cache.shards import SHARD_IMAGES, compression_filters
 from data.cache.writer import CacheWriter
+from data.images.image_set import ImageSet, open_images
 from data.images.source import ImageSource
-from data.images.study import ImageSet, open_images
 from data.tools.device import find_device
 from data.tools.errors import UserError
 from data.tools.files import check_writable
@@ -26,10 +26,10 @@ from extract.backbones.backbone import Backbone
 from extract.config import ExtractConfig
 from extract.identity import describe_extraction
 from extract.job import Job, count_cores, load_configured, run_task
-from extract.labels import free_label
 from extract.levels import LevelExtractor
 from extract.pipeline import ShardReport
 from extract.precision import resolve_precision
+from extract.weights_label import free_label
 
 TASK_SHARDS = 4  # at most, so that a worker that dies takes little work with it
 MOST_ROUNDS = 3  # of mending shards: what is damaged again and again is the disk
@@ -51,7 +51,7 @@ def extract_features(
         backbone: a network of your own (`extract.backbones.backbone.wrap_module`), instead of
             the one that `config` names.
         images: image set -> folder, list of files, Dataset, sequence or dict of images in
-            memory, or an `ImageSource` (see `data.images.study.open_images`), instead of
+            memory, or an `ImageSource` (see `data.images.image_set.open_images`), instead of
             `config.train` and `config.test`.
 
     Raises `UserError` when something cannot be had, does not fit the disk, or differs from what

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from data.cache.identity import Identity
-from data.images.study import open_set
+from data.images.image_set import open_set
 from data.tools.device import find_device
 from data.tools.errors import UserError
 from extract.backbones.backbone import Backbone

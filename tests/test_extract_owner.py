@@ -26,7 +26,7 @@ from data.cache.locks import CacheLocks
 from data.cache.manifest import read_manifest
 from data.cache.reader import FeatureCache
 from data.cache.writer import CacheWriter
-from data.images.study import open_images
+from data.images.image_set import open_images
 from data.tools.errors import UserError
 from extract.backbones.backbone import wrap_module
 from extract.job import run_task

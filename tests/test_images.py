@@ -13,9 +13,9 @@ import pytest
 from PIL import Image
 from torchvision.transforms import Resize
 
+from data.images.image_set import ImageSet, find_images
 from data.images.samples import sample_image
 from data.images.source import BadImage
-from data.images.study import ImageSet, find_images
 from data.tools.errors import UserError
 from data.vocabulary import IMAGE_SETS
 
@@ -297,5 +297,5 @@ def test_the_seed_decides_samples_and_noise(samples: ImageSet) -> None:
 
 
 def test_images_need_no_torch() -> None:
-    code = "import data.images.study, sys; sys.exit('torch' in sys.modules)"
+    code = "import data.images.image_set, sys; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)

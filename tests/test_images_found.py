@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from test_images import find, names_of, picture, save
 
-from data.images.study import find_images
+from data.images.image_set import find_images
 from data.tools.errors import UserError
 
 

@@ -6,7 +6,7 @@ run is as `run.json` lists it. `results/scores.csv` is all runs together.
 """
 
 from probe.results.heads import HeadResult, read_head
-from probe.results.settings import SCHEMA, OtherSchemaError, RunSettings
+from probe.results.run_settings import SCHEMA, OtherSchemaError, RunSettings
 from probe.results.tables import (
     CURVE,
     HEADS,

@@ -26,7 +26,7 @@ from probe.results.files import (
     write_document,
 )
 from probe.results.heads import HeadResult, with_heads
-from probe.results.settings import RunSettings
+from probe.results.run_settings import RunSettings
 from probe.results.tables import (
     CURVE,
     HEADS,
