@@ -51,6 +51,34 @@ def contrast(results: Results, measured: pd.DataFrame, by: str) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=names)
 
 
+def contrast_patterns(
+    results: Results, measured: pd.DataFrame, more: str, less: str
+) -> pd.DataFrame:
+    """SPC of the readouts of one pattern minus that of another's, alike in all else.
+
+    One row per run and readout that has both: run, reads, kernel_size, depth, probe_padding,
+    more and less (mean SPC of both patterns), difference, low and high (95 %, paired by image, over
+    the natural images), n_images.
+    """
+    values = image_values(results)
+    values = values[(values["images"] == "test") & values["pattern"].isin([more, less])]
+    values = values.merge(measured[["run", "levels", "reads"]].drop_duplicates())
+    shape = ["run", *_SHAPE[1:]]
+    wide = values.pivot(index=[*shape, "image"], columns="pattern", values="spc")
+    both = wide.reindex(columns=[more, less]).dropna()
+    rows = [
+        {
+            **dict(zip(shape, key, strict=True)),
+            "more": part[more].mean(),
+            "less": part[less].mean(),
+            **_paired(part[more] - part[less]),
+        }
+        for key, part in both.groupby(shape, sort=False)
+    ]
+    names = [*shape, "more", "less", "difference", "low", "high", "n_images"]
+    return pd.DataFrame(rows, columns=names)
+
+
 def contrast_lines(rows: pd.DataFrame) -> list[list[str]]:
     """`contrast` as texts, header first."""
     head = ["run", "minus", "pattern", "levels", "kernel", "layers", "readout padding"]
