@@ -18,7 +18,6 @@ from benchmarks.fuzz_images import damaged_files
 from data.cache.reader import FeatureCache
 from data.tools.errors import UserError
 from extract.backbones.backbone import wrap_module
-from extract.calibration import calibration_batches
 from extract.cli import main
 from extract.run import extract_features
 from tests.extraction import (
@@ -174,32 +173,6 @@ def test_overwrite_makes_the_cache_again(resumable: Path, photos: Path) -> None:
     config = small_config(photos, resumable.parent, limit=5, overwrite=True)
     assert len(FeatureCache(extract_features(config)).records) == 20
     assert not (resumable / "shard-00001.h5").exists()
-
-
-def test_untrained_batch_norm_is_calibrated_once_for_all_jobs(photos: Path, tmp_path: Path) -> None:
-    def extract(cache_dir: Path, **changes: Any) -> Path:
-        return extract_features(
-            small_config(
-                photos, cache_dir, backbone="resnet18", taps="layer2.0.bn1", limit=70, **changes
-            )
-        )
-
-    alone = extract(tmp_path / "alone")
-    for index in (1, 0):
-        folder = extract(tmp_path, num_shards=2, shard_index=index)
-    assert contents(folder) == contents(alone)
-    cache = FeatureCache(folder)
-    calibration = cache.identity.calibration
-    assert (calibration.images, calibration.batch_size) == (64, 16)
-    # BatchNorm's output on the images that gave it its statistics; alignment blurs a little.
-    normalized = cache.read("f1", np.arange(64)).astype(np.float64)
-    assert abs(normalized.mean()) < 0.2
-    assert 0.5 < normalized.std() < 1.5
-
-    for name in ("cache.h5", "shard-00001.h5", "calibration.h5"):
-        (folder / name).unlink()
-    extract(tmp_path)
-    assert contents(folder) == contents(alone)
 
 
 class Huge(nn.Module):
@@ -373,30 +346,3 @@ def test_maps_of_a_single_cell_are_refused(photos: Path, tmp_path: Path) -> None
     backbone = wrap_module(module, name="flat", taps=("1",), image_size=32)
     with pytest.raises(UserError, match="level f1 has 1x1 cells, which cannot carry position"):
         extract_features(small_config(photos, tmp_path, limit=2), backbone)
-
-
-@pytest.mark.parametrize("count", [1, 2, 16, 17, 18, 33, 49, 64])
-def test_no_image_is_alone_in_a_batch_of_calibration(count: int) -> None:
-    batches = calibration_batches(list(range(count)))
-    assert [row for batch in batches for row in batch] == list(range(count))
-    assert count == 1 or min(map(len, batches)) > 1
-    assert max(map(len, batches)) <= 17
-
-
-def test_calibration_of_seventeen_images_and_single_cells(photos: Path, tmp_path: Path) -> None:
-    class Squeezed(nn.Module):
-        """BatchNorm of one value per image and channel, as in squeeze-and-excitation."""
-
-        def __init__(self) -> None:
-            super().__init__()
-            self.conv, self.norm = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)
-
-        def forward(self, images: torch.Tensor) -> torch.Tensor:
-            maps = self.conv(images)
-            return maps * self.norm(maps.mean((2, 3), keepdim=True))
-
-    backbone = wrap_module(nn.Sequential(Squeezed()), name="squeezed", taps=("0",), image_size=32)
-    folder = extract_features(small_config(photos, tmp_path, limit=17), backbone)
-    calibration = FeatureCache(folder).identity.calibration
-    assert calibration is not None
-    assert calibration.images == 17
