@@ -303,11 +303,17 @@ def summary(options: argparse.Namespace) -> None:
     show(contrast_patterns(results, measured, "V", "H").set_index(shape))
     print("\nSPC of another padding minus that of zeros, paired by image")
     show(contrast(results, measured, "padding").query("reads == 'all'").set_index("more"))
-    for name, index in (("mirrors", "measure"), ("turned", "images")):
-        table = pd.read_csv(options.folder / f"{name}.csv")
-        print(f"\n{name}.csv")
-        keys = [k for k in ("backbone", "weights", "level", "pattern", "kernel_size") if k in table]
-        show(table.pivot_table(index=keys, columns=index, values=table.columns[-1], sort=False))
+    network = ["backbone", "weights", "level"]
+    shares = pd.read_csv(options.folder / "mirrors.csv")
+    shares["text"] = [
+        f"{number(r.value)} ({number(r.low)} to {number(r.high)})" for r in shares.itertuples()
+    ]
+    print("\nIn the mirror, with 95 % intervals over images")
+    show(shares.pivot(index=["measure", *network[:2]], columns="level", values="text"))
+    scores = pd.read_csv(options.folder / "turned.csv")
+    print("\nSPC of exact readouts on images and mirror images")
+    shape = [*network, "pattern", "kernel_size"]
+    show(scores.pivot_table(index=shape, columns="images", values="spc", sort=False))
     task_summary(options)
 
 
@@ -318,6 +324,7 @@ def task_summary(options: argparse.Namespace) -> None:
         for seed in options.seeds
     ]
     rows = pd.concat(pieces).query("images == 'test'")
+    rows["weights"] = rows["weights"].str.replace(r"-seed\d+$", "", regex=True)
     for (level, pattern), part in rows.groupby(["levels", "pattern"], sort=False):
         wide = part.pivot(index="seed", columns="weights", values="spc")
         print(f"\n{pattern} from {level}, 1x1")
