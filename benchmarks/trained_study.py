@@ -39,7 +39,7 @@ from benchmarks.timing import machine
 from data.cache.reader import FeatureCache
 from data.images.mirrors import MIRRORS, mirrored_sets
 from data.targets import position_map
-from data.vocabulary import CONTINUED, TAPPED_LEVELS
+from data.vocabulary import CONTINUED, IMAGE_SIZE, TAPPED_LEVELS
 from extract.backbones.backbone import load_backbone, wrap_module
 from extract.config import ExtractConfig
 from extract.run import extract_features
@@ -55,7 +55,7 @@ from probe.exact.mirror import (
     position_shares,
     read_mirrored,
 )
-from probe.results import read_head
+from probe.results import SCORES, read_head
 from probe.scoring import score_maps
 from probe.train import load_head, train_probes
 
@@ -82,6 +82,7 @@ def main() -> None:
     parser.add_argument("steps", nargs="*", metavar="STEP")
     parser.add_argument("--photos", type=Path)
     parser.add_argument("--folder", type=Path, default=Path("trained_study"))
+    parser.add_argument("--backbones", nargs="+", default=tuple(TRAINED), choices=tuple(TRAINED))
     parser.add_argument("--paddings", nargs="+", default=PADDINGS)
     parser.add_argument("--seeds", type=int, nargs="+", default=(0, 1, 2))
     options = parser.parse_args()
@@ -93,8 +94,9 @@ def main() -> None:
 
 
 def features(options: argparse.Namespace) -> None:
-    for backbone, trained in TRAINED.items():
-        for weights, paddings in ((trained, options.paddings), ("random", ("zeros",))):
+    for backbone in options.backbones:
+        trained = (TRAINED[backbone], options.paddings)
+        for weights, paddings in (trained, ("random", ("zeros",))):
             for padding in paddings:
                 config = ExtractConfig(
                     backbone,
@@ -111,11 +113,12 @@ def photographs(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def exact(options: argparse.Namespace) -> None:
-    for cache in sorted((options.folder / "features").iterdir()):
-        for kernel_size, levels in ((1, (*TAPPED_LEVELS, "all")), (3, TAPPED_LEVELS)):
+    for kernel_size, levels in ((1, (*TAPPED_LEVELS, "all")), (3, TAPPED_LEVELS)):
+        for backbone in options.backbones:
             train_probes(
                 ProbeConfig(
-                    cache_dir=cache,
+                    backbone=(backbone,),
+                    cache_dir=options.folder / "features",
                     results_dir=options.folder / "results",
                     solver="exact",
                     kernel_size=(kernel_size,),
@@ -143,17 +146,26 @@ def paper(options: argparse.Namespace) -> None:
 def mirrors(options: argparse.Namespace) -> None:
     """Shares and scores of every zero-padded network, in mirrors.csv and turned.csv."""
     shares, scores = [], []
-    for backbone, trained in TRAINED.items():
-        for weights in (trained, "random"):
+    for backbone in options.backbones:
+        for weights in (TRAINED[backbone], "random"):
             config = ExtractConfig(
                 backbone, weights=weights, cache_dir=options.folder / "mirrored", limit=64
             )
             cache = FeatureCache(extract_features(config, images=mirrored(options)))
             shares += symmetry(cache, options.folder / "results")
             scores += turned(cache, options.folder / "results")
-    shares += symmetry(FeatureCache(aligned(options)), None)
-    pd.DataFrame(shares).to_csv(options.folder / "mirrors.csv", index=False)
-    pd.DataFrame(scores).to_csv(options.folder / "turned.csv", index=False)
+    shares += symmetry(FeatureCache(aligned(options)), options.folder / "results")
+    write(options.folder / "mirrors.csv", shares)
+    write(options.folder / "turned.csv", scores)
+
+
+def write(path: Path, rows: list[dict[str, Any]]) -> None:
+    """Rows of some networks, beside those of others that an earlier call has left."""
+    table = pd.DataFrame(rows)
+    if path.exists():
+        before = pd.read_csv(path)
+        table = pd.concat([before[~before["weights"].isin(table["weights"])], table])
+    table.to_csv(path, index=False)
 
 
 def mirrored(options: argparse.Namespace) -> dict[str, Any]:
@@ -176,9 +188,15 @@ def aligned(options: argparse.Namespace) -> Path:
     return extract_features(config, own, mirrored(options))
 
 
-def symmetry(cache: FeatureCache, results: Path | None) -> list[dict[str, Any]]:
-    """Every measure of `probe.exact.mirror` by level, with intervals over images."""
+def symmetry(cache: FeatureCache, results: Path) -> list[dict[str, Any]]:
+    """Every measure of `probe.exact.mirror` by level, with intervals over images.
+
+    What neighbourhoods tell is left out where the 3x3 readouts were not solved.
+    """
     rows: list[dict[str, Any]] = []
+    run = f"{cache.folder.name}-exact"
+    scores = pd.read_csv(results / SCORES)
+    solved = set(zip(scores["run"], scores["head"], strict=True))
 
     def add(level: str, measure: str, values: np.ndarray) -> None:
         (low, high) = bootstrap_intervals(values[:, None])[0]
@@ -191,10 +209,10 @@ def symmetry(cache: FeatureCache, results: Path | None) -> list[dict[str, Any]]:
             add(level, f"position: {part}", values)
         for mirror, pattern in ODD.items():
             add(level, f"asymmetry {mirror}", asymmetry(maps, mirror))
-            if results is None:
-                continue
             name = f"{pattern}-{level}-k3-d1-p0-s0"
-            kernel = read_head(results, f"{cache.folder.name}-exact", name)[2]["0.weight"][0]
+            if (run, name) not in solved:
+                continue
+            kernel = read_head(results, run, name)[2]["0.weight"][0]
             target = position_map(pattern, maps.shape[-1] - 2)
             values = neighbourhood_share(maps, kernel, target, mirror)
             add(level, f"neighbourhoods of {pattern}, 3x3", values)
@@ -202,20 +220,19 @@ def symmetry(cache: FeatureCache, results: Path | None) -> list[dict[str, Any]]:
 
 
 def turned(cache: FeatureCache, results: Path) -> list[dict[str, Any]]:
-    """SPC of the exact readouts of single levels on the images and on their mirror images."""
+    """SPC of the exact 1x1 readouts of single levels on the images and on their mirror images."""
     rows = []
     for level in TAPPED_LEVELS:
         for pattern in ODD.values():
-            for kernel_size in (1, 3):
-                name = f"{pattern}-{level}-k{kernel_size}-d1-p0-s0"
-                head = load_head(results, f"{cache.folder.name}-exact", name)
-                for images in MIRRORS:
-                    maps = torch.from_numpy(cache.read(level, cache.rows(images))).float()
-                    with torch.no_grad():
-                        read = head(maps)[:, 0].numpy()
-                    spc = score_maps(read, position_map(pattern, 224)).metrics["spc"]
-                    row = {"level": level, "pattern": pattern, "kernel_size": kernel_size}
-                    rows.append({**network_of(cache), **row, "images": images, "spc": spc.mean()})
+            name = f"{pattern}-{level}-k1-d1-p0-s0"
+            head = load_head(results, f"{cache.folder.name}-exact", name)
+            for images in MIRRORS:
+                maps = torch.from_numpy(cache.read(level, cache.rows(images))).float()
+                with torch.no_grad():
+                    read = head(maps)[:, 0].numpy()
+                spc = score_maps(read, position_map(pattern, IMAGE_SIZE)).metrics["spc"]
+                row = {"level": level, "pattern": pattern, "images": images, "spc": spc.mean()}
+                rows.append({**network_of(cache), **row})
     return rows
 
 
@@ -311,8 +328,8 @@ def summary(options: argparse.Namespace) -> None:
     print("\nIn the mirror, with 95 % intervals over images")
     show(shares.pivot(index=["measure", *network[:2]], columns="level", values="text"))
     scores = pd.read_csv(options.folder / "turned.csv")
-    print("\nSPC of exact readouts on images and mirror images")
-    shape = [*network, "pattern", "kernel_size"]
+    print("\nSPC of exact 1x1 readouts on images and mirror images")
+    shape = [*network, "pattern"]
     show(scores.pivot_table(index=shape, columns="images", values="spc", sort=False))
     task_summary(options)
 
