@@ -18,6 +18,8 @@ not done again. It needs the two packages of `extract-features --list-weights`.
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +36,7 @@ from analysis.read.measured import measure
 from analysis.read.results import read_results
 from analysis.tables.cells import number
 from analysis.tables.contrast import contrast, contrast_patterns
-from benchmarks.task_backbones import IMAGES, LEVELS, SIZE, checkpoint, interval
+from benchmarks.task_backbones import IMAGES, LEVELS, checkpoint, interval
 from benchmarks.timing import machine
 from data.cache.reader import FeatureCache
 from data.images.mirrors import MIRRORS, mirrored_sets
@@ -64,6 +66,7 @@ TRAINED = {VGG: "hed", EFFICIENTNET: "efficientnet-lite0"}
 PADDINGS = ("zeros", "none", *CONTINUED)
 STEPS = 4940  # the paper's: 15 epochs of 10,533 images in batches of 32
 ODD = {"left-right": "H", "up-down": "V"}  # mirror -> the pattern that it turns round
+TASK_SIZE = 64  # pixels a side: VGG16's f4 has 8 x 8 values
 TASK_IMAGES = 96  # that readouts of the task networks are solved on, and scored on
 
 
@@ -245,27 +248,25 @@ def tasks(options: argparse.Namespace) -> None:
     folder = options.folder / "tasks"
     for seed in options.seeds:
         on_the_side(folder / f"sides-{seed}", seed)
-        for turned_round in (False, True):
-            for mirror in (False, True):
-                name = f"{'sides' if turned_round else 'heights'}{'-mirror' if mirror else ''}"
-                own = folder / f"sides-{seed}"
-                config = TaskConfig(
-                    "segmentation",
-                    out=checkpoint(folder, name, "zeros", seed),
-                    data=own / "train" if turned_round else None,
-                    test=(own / "test",) if turned_round else (),
-                    classes=len(CLASSES) if turned_round else None,
-                    results_dir=folder / "results",
-                    levels=LEVELS,
-                    image_size=SIZE,
-                    limit=IMAGES,
-                    epochs=5,
-                    learning_rate=3e-4,
-                    mirror=mirror,
-                    seed=seed,
-                )
-                read_task(train_backbone(config), name, options, seed)
         read_task("random", "random", options, seed)
+    for scenes, seed, mirror in product(("heights", "sides"), options.seeds, (False, True)):
+        name = f"{scenes}{'-mirror' if mirror else ''}"
+        config = TaskConfig(
+            "segmentation",
+            out=checkpoint(folder, name, "zeros", seed),
+            results_dir=folder / "results",
+            levels=LEVELS,
+            image_size=TASK_SIZE,
+            limit=IMAGES,
+            epochs=5,
+            learning_rate=3e-4,
+            mirror=mirror,
+            seed=seed,
+        )
+        if scenes == "sides":
+            own = folder / f"sides-{seed}"
+            config = replace(config, data=own / "train", test=(own / "test",), classes=len(CLASSES))
+        read_task(train_backbone(config), name, options, seed)
 
 
 def on_the_side(folder: Path, seed: int) -> None:
@@ -275,7 +276,7 @@ def on_the_side(folder: Path, seed: int) -> None:
         for kind in ("images", "masks"):
             (folder / name / kind).mkdir(parents=True, exist_ok=True)
         for index in range(count):
-            image, mask = pairs.load(index, SIZE)
+            image, mask = pairs.load(index, TASK_SIZE)
             for kind, array in (("images", image), ("masks", mask)):
                 path = folder / name / kind / f"{index:04d}.png"
                 Image.fromarray(np.ascontiguousarray(array.swapaxes(0, 1))).save(path)
@@ -289,7 +290,7 @@ def read_task(weights: Any, name: str, options: argparse.Namespace, seed: int) -
             weights=str(weights),
             weights_name=None if name == "random" else name,
             cache_dir=options.folder / "tasks" / f"features-{seed}",
-            image_size=SIZE,
+            image_size=TASK_SIZE,
             seed=seed,
             limit=TASK_IMAGES,
         ),
