@@ -27,6 +27,10 @@ class FeatureRecipe:
     input_scale: float  # the level `input` is the image in [0, 1] times this ...
     input_normalized: bool  # ... and normalised like the backbone's own input, or not
     crop_border: int = 0  # cells dropped at every side of every level before it is aligned
+    input_antialiased: bool = False  # the level `input` is the image itself, resized to 28x28 by
+    # PIL; else the image that the backbone sees, aligned like the other levels
+    score_transposed: bool = False  # rows and columns of the images scored, not of those trained
+    # on, change places
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,7 @@ class TrainingRecipe:
     batch_size: int
     epochs: int | None  # passes over the training images; None: as many as `steps` take
     steps: int | None = None  # of the optimiser, the last pass cut short; None: those of `epochs`
+    eight_bit_targets: bool = False  # maps are images of 256 levels, resized by PIL
 
     def __post_init__(self) -> None:
         if (self.epochs is None) == (self.steps is None):
@@ -112,6 +117,7 @@ PROTOCOLS: dict[str, Protocol] = {
             alignment="trilinear",
             input_scale=255.0,
             input_normalized=False,
+            input_antialiased=True,
         ),
         TrainingRecipe(
             batch_norm=False,
@@ -128,6 +134,7 @@ PROTOCOLS: dict[str, Protocol] = {
             decay_after=None,
             batch_size=4,
             epochs=15,
+            eight_bit_targets=True,
         ),
     ),
     "tuned": Protocol(
@@ -158,6 +165,22 @@ def find_protocol(name: str) -> Protocol:
     if name not in PROTOCOLS:
         raise UserError(f"unknown protocol {name!r}: use one of {', '.join(PROTOCOLS)}")
     return PROTOCOLS[name]
+
+
+# Of a recipe's features: what options of extract-features may change.
+_OPTIONAL_FEATURES = ("normalization", "crop_border", "score_transposed")
+
+
+def is_of_today(name: str, features: FeatureRecipe) -> bool:
+    """Whether `features` are what the protocol `name` asks for, options aside.
+
+    An earlier version may have meant something else by the name. A name that this version does not
+    know stands for itself.
+    """
+    if name not in PROTOCOLS:
+        return True
+    options = {option: getattr(features, option) for option in _OPTIONAL_FEATURES}
+    return features == replace(PROTOCOLS[name].features, **options)
 
 
 def steps_of(recipe: TrainingRecipe, images: int) -> int:

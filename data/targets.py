@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from data.resample import bilinear_matrix
 from data.tools.errors import UserError
@@ -83,7 +84,11 @@ def control_seed(pattern: str) -> int:
 
 
 def position_map(
-    pattern: str, size: int = MAP_SIZE, *, signed_stripes: bool = False
+    pattern: str,
+    size: int = MAP_SIZE,
+    *,
+    signed_stripes: bool = False,
+    eight_bit: bool = False,
 ) -> NDArray[np.float64]:
     """The target of `pattern`, (size, size) float64, rows down and columns to the right.
 
@@ -92,17 +97,29 @@ def position_map(
     alternate down the rows, VS the same along x. `signed_stripes` puts HS and VS in [-1, 1]:
     the only range that fits the paper's MAE (see docs/methods.md).
 
-    Maps are made at 224x224; another `size` is their bilinear resampling (no antialiasing).
-    Raises `UserError` for an unknown pattern.
+    Maps are made at 224x224; another `size` is their bilinear resampling (no antialiasing), or,
+    `eight_bit`, what the notebooks of the reproduction report make of them: images of 256 levels,
+    resized by PIL (bilinear, antialiased). Raises `UserError` for an unknown pattern.
     """
     found = _find(pattern)
     full = found.draw(MAP_SIZE)
     if signed_stripes and found.is_signed:
         full = 2.0 * full - 1.0
+    if eight_bit:
+        return _resized_image(full, size)
     if size == MAP_SIZE:
         return full
     resample = bilinear_matrix(MAP_SIZE, size)
     return resample @ full @ resample.T
+
+
+def _resized_image(values: _Values, size: int) -> _Values:
+    """A map as an image, black at its least and white at its greatest value, at (size, size)."""
+    low, high = values.min(), values.max()
+    levels = np.rint((values - low) * (255.0 / (high - low))).astype(np.uint8)
+    resized = Image.fromarray(levels).resize((size, size), Image.Resampling.BILINEAR)
+    scaled: _Values = low + np.asarray(resized) * ((high - low) / 255.0)
+    return scaled
 
 
 def _find(name: str) -> Pattern:

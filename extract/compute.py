@@ -56,19 +56,29 @@ class LevelComputer:
         self._copies = torch.cuda.Stream(device) if device.type == "cuda" else None
 
     @property
+    def reads_inputs(self) -> bool:
+        """Whether its recipe takes the level `input` from the images themselves."""
+        return self._extractor.features.input_antialiased
+
+    @property
     def on_gpu(self) -> bool:
         """Whether images travel to a device of its own memory."""
         return self._copies is not None
 
-    def __call__(self, images: Tensor) -> HostLevels:
+    def __call__(self, images: Tensor, inputs: Tensor | None = None) -> HostLevels:
         """Levels of images (B, S, S, 3) uint8.
 
+        `inputs`: the images themselves at 28x28, (B, 28, 28, 3) uint8, where `reads_inputs`.
         Out of memory, the images are computed in halves, quarters, ... and so are all later ones.
         Raises `UserError` when a single image does not fit.
         """
         while True:
             try:
-                parts = [self._compute(part) for part in images.split(self._batch_size)]
+                size = self._batch_size
+                parts = [
+                    self._compute(part, None if inputs is None else inputs[i * size :][:size])
+                    for i, part in enumerate(images.split(size))
+                ]
                 break
             except (torch.cuda.OutOfMemoryError, MemoryError, RuntimeError) as error:
                 if not _is_out_of_memory(error):
@@ -77,12 +87,11 @@ class LevelComputer:
         return self._to_host(*(parts[0] if len(parts) == 1 else _join(parts)))
 
     @torch.inference_mode()
-    def _compute(self, images: Tensor) -> _Levels:
-        # Rows of RGB pixels, permuted, are channels_last already: no copy but the conversion.
-        pixels = images.to(self._device, non_blocking=True).permute(0, 3, 1, 2)
+    def _compute(self, images: Tensor, inputs: Tensor | None) -> _Levels:
         enabled = self._dtype != torch.float32
         with torch.autocast(self._device.type, self._dtype, enabled=enabled), self._exactly():
-            levels = self._extractor(pixels.float().div_(255))
+            shown = None if inputs is None else self._in_unit_range(inputs)
+            levels = self._extractor(self._in_unit_range(images), shown)
         features, errors = {}, {}
         for level in list(levels):
             exact = levels.pop(level)
@@ -90,6 +99,10 @@ class LevelComputer:
             lowest, highest = exact.sub_(features[level]).aminmax()
             errors[level] = torch.maximum(-lowest, highest)
         return features, errors
+
+    def _in_unit_range(self, pixels: Tensor) -> Tensor:
+        # Rows of RGB pixels, permuted, are channels_last already: no copy but the conversion.
+        return pixels.to(self._device, non_blocking=True).permute(0, 3, 1, 2).float().div_(255)
 
     def _exactly(self) -> AbstractContextManager[None]:
         # On a GPU, the same kernels in every run, and float32 that is not rounded to TF32.

@@ -67,6 +67,11 @@ class ExtractConfig:
         0,
         at_least=0,
     )
+    score_transposed: bool = setting(
+        "Transpose the images that heads are scored on, not those they are trained on, as the "
+        "notebooks of the reproduction report do (table R2).",
+        False,
+    )
     image_size: int = setting(
         "Pixels a side of the images the backbone sees.", IMAGE_SIZE, at_least=1
     )
@@ -124,7 +129,11 @@ class ExtractConfig:
     @property
     def features(self) -> FeatureRecipe:
         """The protocol's recipe with the overrides of single options."""
-        recipe = replace(find_protocol(self.protocol).features, crop_border=self.crop_border)
+        recipe = replace(
+            find_protocol(self.protocol).features,
+            crop_border=self.crop_border,
+            score_transposed=self.score_transposed,
+        )
         if self.normalization is not None:
             recipe = replace(recipe, normalization=self.normalization)
         return recipe

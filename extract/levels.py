@@ -80,16 +80,18 @@ class LevelExtractor:
         self.features = features
 
     @torch.inference_mode()
-    def __call__(self, images: Tensor) -> dict[str, Tensor]:
+    def __call__(self, images: Tensor, inputs: Tensor | None = None) -> dict[str, Tensor]:
         """Levels "input", "f1", ... of images (B, 3, S, S): float32, in [0, 1], on its device.
 
+        `inputs`: what the level "input" is made from instead, (B, 3, s, s) alike.
         Each level is float32, (B, C, 28, 28), or (B, 3, 28, 28) under trilinear alignment. The
         backbone runs as far as its last tap, and no unaligned map outlives its own hook.
         """
         backbone, features = self.backbone, self.features
         normalized = normalize(images, backbone.normalization(features.normalization))
         # The level `input` is the same beside every backbone, whatever that one's weights want.
-        shown = normalize(images, features.normalization) if features.input_normalized else images
+        shown = images if inputs is None else inputs
+        shown = normalize(shown, features.normalization) if features.input_normalized else shown
         level_of = {node: level for level, node in backbone.taps.items()}
         levels = {INPUT: self._aligned(INPUT, shown * features.input_scale)}
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from data.cache.shards import shard_rows
 from data.images.image_set import ImageSet
+from data.vocabulary import GRID
 
 BATCHES_AHEAD = 4
 
@@ -22,6 +23,7 @@ class Batch:
 
     rows: range
     images: Tensor  # (B, S, S, 3) uint8, RGB
+    inputs: Tensor | None = None  # (B, 28, 28, 3) uint8, the images themselves at this size
 
 
 def batch_rows(shards: Sequence[int], images: int, batch_size: int) -> list[range]:
@@ -37,9 +39,14 @@ def batch_rows(shards: Sequence[int], images: int, batch_size: int) -> list[rang
 
 
 def load_batches(
-    images: ImageSet, parts: Sequence[range], *, num_workers: int, pin_memory: bool = False
+    images: ImageSet,
+    parts: Sequence[range],
+    *,
+    num_workers: int,
+    pin_memory: bool = False,
+    with_inputs: bool = False,
 ) -> Iterator[Batch]:
-    """Decode the batches in order, a few ahead of the one in use.
+    """Decode the batches in order, a few ahead of the one in use; `with_inputs`, at 28x28 too.
 
     Threads, not processes: decoding and resizing release the interpreter's lock, and processes
     could not be started inside the workers of a cluster. Raises `UserError` when an image can no
@@ -47,11 +54,17 @@ def load_batches(
     """
     pool = ThreadPoolExecutor(num_workers)
     ahead: deque[tuple[Batch, list[Future[None]]]] = deque()
+    small = images.resized(GRID) if with_inputs else None
+
+    def begin(found: ImageSet, rows: range) -> tuple[Tensor, list[Future[None]]]:
+        shape = (len(rows), found.image_size, found.image_size, 3)
+        pixels = torch.empty(shape, dtype=torch.uint8, pin_memory=pin_memory)
+        return pixels, [pool.submit(_load, found, row, pixels[i]) for i, row in enumerate(rows)]
 
     def start(rows: range) -> None:
-        shape = (len(rows), images.image_size, images.image_size, 3)
-        batch = Batch(rows, torch.empty(shape, dtype=torch.uint8, pin_memory=pin_memory))
-        ahead.append((batch, [pool.submit(_load, images, batch, i) for i in range(len(rows))]))
+        pixels, futures = begin(images, rows)
+        inputs, more = begin(small, rows) if small else (None, [])
+        ahead.append((Batch(rows, pixels, inputs), futures + more))
 
     try:
         for rows in parts[:BATCHES_AHEAD]:
@@ -67,5 +80,5 @@ def load_batches(
         pool.shutdown(cancel_futures=True)
 
 
-def _load(images: ImageSet, batch: Batch, index: int) -> None:
-    batch.images.numpy()[index] = images.load(batch.rows[index])
+def _load(images: ImageSet, row: int, pixels: Tensor) -> None:
+    pixels.numpy()[:] = images.load(row)

@@ -56,7 +56,11 @@ def extract_shards(
     report = ShardReport()
     parts = batch_rows(shards, len(images.records), batch_size)
     batches: Iterable[Batch] = load_batches(
-        images, parts, num_workers=num_workers, pin_memory=computer.on_gpu
+        images,
+        parts,
+        num_workers=num_workers,
+        pin_memory=computer.on_gpu,
+        with_inputs=computer.reads_inputs,
     )
     if show_progress:
         batches = progress(
@@ -68,7 +72,7 @@ def extract_shards(
         )
     with _ShardSink(cache, report) as sink:
         for batch in _timed(batches, report):
-            sink.put(batch.rows, computer(batch.images))
+            sink.put(batch.rows, computer(batch.images, batch.inputs))
             report.images += len(batch.rows)
         sink.drain()
     return report

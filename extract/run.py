@@ -95,6 +95,7 @@ def _prepare(
         num_workers=count_cores() if config.num_workers is None else config.num_workers,
         image_size=config.image_size,
     )
+    found = replace(found, score_transposed=config.score_transposed)
     _report_images(found, config.strict)
     described = describe_images(found.records)
     identity = replace(identity, images=described, sources=found.places)

@@ -39,5 +39,7 @@ def compute_levels(
     count = len(found)
     parts = [range(start, min(start + CPU_BATCH, count)) for start in range(0, count, CPU_BATCH)]
     with torch.no_grad():
-        for batch in load_batches(found, parts, num_workers=num_workers):
-            yield computer(batch.images).arrays()[0]
+        for batch in load_batches(
+            found, parts, num_workers=num_workers, with_inputs=computer.reads_inputs
+        ):
+            yield computer(batch.images, batch.inputs).arrays()[0]

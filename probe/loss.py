@@ -33,9 +33,14 @@ def scored_target(
     scattered over the cells of the head's grid by a fixed permutation and upsampled like an output.
     """
     size = recipe.resolution or output_size
+    cells = position_map(
+        pattern,
+        output_size if control else size,
+        signed_stripes=recipe.signed_stripes,
+        eight_bit=recipe.eight_bit_targets,
+    )
     if not control:
-        return position_map(pattern, size, signed_stripes=recipe.signed_stripes)
-    cells = position_map(pattern, output_size, signed_stripes=recipe.signed_stripes)
+        return cells
     generator = np.random.default_rng([CONTROL_SEED, control_seed(pattern)])
     scattered = generator.permutation(cells.ravel()).reshape(cells.shape)
     upsample = bilinear_matrix(output_size, size)

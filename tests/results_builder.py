@@ -61,6 +61,7 @@ class ResultsBuilder:
         protocol: str = "paper",
         normalization: str | None = None,
         crop_border: int = 0,
+        score_transposed: bool = False,
         image_size: int = 224,
         heads: list[HeadSpec] | None = None,
         seeds: int = 1,
@@ -77,9 +78,14 @@ class ResultsBuilder:
             weights = padding = "-"
         if heads is None:
             heads = table_heads(backbone, padding, ("input",) if pixels else levels, range(seeds))
-        features = replace(PROTOCOLS[protocol].features, crop_border=crop_border)
+        features = replace(
+            PROTOCOLS[protocol].features,
+            crop_border=crop_border,
+            score_transposed=score_transposed,
+        )
         features = replace(features, normalization=normalization or features.normalization)
         suffix = "" if protocol == "paper" else f"-{protocol}"
+        suffix += "-score-transposed" if score_transposed else ""
         name = run or (PIXELS if pixels else f"{backbone}-{weights}-{padding}") + suffix
         place = self.folder / name
         place.mkdir(parents=True)

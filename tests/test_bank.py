@@ -76,7 +76,12 @@ def train_alone(
         output = head(batch)
         if recipe.resolution:
             output = functional.interpolate(output, (224, 224), mode="bilinear")
-        target = position_map(spec.pattern, output.shape[-1], signed_stripes=recipe.signed_stripes)
+        target = position_map(
+            spec.pattern,
+            output.shape[-1],
+            signed_stripes=recipe.signed_stripes,
+            eight_bit=recipe.eight_bit_targets,
+        )
         loss = (output - torch.from_numpy(target).float()).square().mean()
         optimizer.zero_grad()
         loss.backward()

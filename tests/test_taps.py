@@ -96,3 +96,5 @@ def test_reproduction_input_is_in_bytes_and_not_normalised() -> None:
     backbone = wrap_module(network, name="small", taps=("0",), image_size=28)
     images = random_images(28)
     assert_same(LevelExtractor(backbone, features)(images)["input"], images * 255)
+    small = random_images(28).flip(3)
+    assert_same(LevelExtractor(backbone, features)(images, small)["input"], small * 255)

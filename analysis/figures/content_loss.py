@@ -26,13 +26,17 @@ _PHOTOGRAPH, _LOSS = 0.35, 0.65  # shares of the dimmed photograph and of the lo
 _NAME = 16  # characters of an image's name that fit above its column
 
 
-def content_loss(predictions: dict[str, NDArray[np.floating]]) -> NDArray[np.float64]:
+def content_loss(
+    predictions: dict[str, NDArray[np.floating]], *, eight_bit: bool = False
+) -> NDArray[np.float64]:
     """Equation 4: (|G_H - f_H| + |G_V - f_V| + |G_G - f_G|) / 3 at every pixel, (s, s).
 
-    `predictions` holds the maps f (s, s) read from one image, by pattern.
+    `predictions` holds the maps f (s, s) read from one image, by pattern; `eight_bit` as of
+    `position_map`.
     """
     losses = [
-        np.abs(position_map(name, len(predictions[name])) - predictions[name]) for name in _PATTERNS
+        np.abs(position_map(name, len(found), eight_bit=eight_bit) - found)
+        for name, found in ((name, predictions[name]) for name in _PATTERNS)
     ]
     return np.mean(losses, axis=0, dtype=np.float64)
 
@@ -71,8 +75,12 @@ def _of_run(results: Results, rows: pd.DataFrame) -> dict[str, NDArray[np.float6
         return {}
     kept = {name: read_maps(results, rows["run"].iloc[0], heads[name]) for name in _PATTERNS}
     names = kept["H"].names["test"]
+    eight_bit = results.runs[rows["run"].iloc[0]].recipe.eight_bit_targets
     return {
-        image: content_loss({name: maps.predictions["test"][i] for name, maps in kept.items()})
+        image: content_loss(
+            {name: maps.predictions["test"][i] for name, maps in kept.items()},
+            eight_bit=eight_bit,
+        )
         for i, image in enumerate(names)
     }
 

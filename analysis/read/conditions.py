@@ -120,8 +120,10 @@ def _heading(runs: list[str], results: Results) -> str:
     how = f"{length} of batches of {recipe.batch_size}"
     if recipe.optimizer == "exact":
         how = "solved exactly"
-    cropped = settings.cache.features.crop_border
+    features = settings.cache.features
+    cropped = features.crop_border
     how += f", every level cropped by {cropped} at each side" if cropped else ""
+    how += ", scored on transposed images" if features.score_transposed else ""
     return (
         f"{weights_label(score['weights'], models)}; {image_label(settings.cache)}; protocol "
         f"{score['protocol']}, normalization {score['normalization']}, {how}"

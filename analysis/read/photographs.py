@@ -15,7 +15,17 @@ from data.targets import MAP_SIZE
 
 
 def photograph(identity: Identity, name: str) -> NDArray[np.uint8] | None:
-    """The test image `name` of a cache, (224, 224, 3) uint8; None where it is no longer there."""
+    """The test image `name` of a cache, (224, 224, 3) uint8; None where it is no longer there.
+
+    Transposed, where it was scored so.
+    """
+    pixels = _find(identity, name)
+    if pixels is None or not identity.features.score_transposed:
+        return pixels
+    return pixels.swapaxes(0, 1)
+
+
+def _find(identity: Identity, name: str) -> NDArray[np.uint8] | None:
     source = identity.sources.get("test", "")
     if source == "samples":
         number = name.rpartition("-")[2]

@@ -31,6 +31,7 @@ from analysis.read.columns import (
     whole,
 )
 from analysis.read.training import mark_under_trained
+from data.protocols import is_of_today
 from data.target_maps import load_targets
 from data.targets import pattern_names
 from data.tools.errors import UserError
@@ -130,18 +131,17 @@ def read_results(folder: Path | str) -> Results:
     texts, others = _by_kind(path, texts, key)
     kinds = {"pattern": among(*pattern_names()), **_SCORE_KINDS}
     scores = checked(path, texts, kinds, key=key, optional=_OPTIONAL_KINDS | more)
+    runs = _read_runs(path, scores)
+    earlier = _of_earlier_versions(folder, runs)
+    runs = {run: settings for run, settings in runs.items() if run not in earlier}
+    scores, left_out = scores[scores["run"].isin(runs)], (*left_out, *earlier.values())
     if scores.empty:
+        if others.empty:
+            raise UserError(f"nothing to show: {left_out[-1]}")
         none = scores[["run", "head"]]
         return Results(folder, scores, none, none, none, {}, left_out, others)
-    runs, image_scores, losses, curves = {}, [], [], []
-    for run in dict.fromkeys(scores["run"]):
-        if Path(run).name != run or run in (".", ".."):
-            row = row_number(scores.index[scores["run"] == run][0])
-            raise UserError(
-                f"{path}, row {row}: run is {run!r}, not a folder's name: {remedy(path)}"
-            )
-        place = folder / run
-        runs[run] = _read_run(place / RUN)
+    image_scores, losses, curves = [], [], []
+    for place in (folder / run for run in runs):
         image_key = ["head", "images", "image"]
         image_scores.append(
             read_csv(place / IMAGE_SCORES, _IMAGE_SCORE_KINDS, key=image_key, optional=more)
@@ -213,6 +213,29 @@ def _read_curve(path: Path) -> pd.DataFrame:
 def _of_runs(tables: list[pd.DataFrame], runs: Iterable[str]) -> pd.DataFrame:
     pairs = zip(runs, tables, strict=True)
     return pd.concat([table.assign(run=run) for run, table in pairs], ignore_index=True)
+
+
+def _read_runs(path: Path, scores: pd.DataFrame) -> dict[str, RunSettings]:
+    """What the runs of some scores were made with."""
+    runs = {}
+    for run in dict.fromkeys(scores["run"]):
+        if Path(run).name != run or run in (".", ".."):
+            row = row_number(scores.index[scores["run"] == run][0])
+            raise UserError(
+                f"{path}, row {row}: run is {run!r}, not a folder's name: {remedy(path)}"
+            )
+        runs[run] = _read_run(path.parent / run / RUN)
+    return runs
+
+
+def _of_earlier_versions(folder: Path, runs: dict[str, RunSettings]) -> dict[str, str]:
+    """The runs whose protocol meant something else when they were made, a sentence on each."""
+    return {
+        run: f"{folder / run} is left out: when it was made, the protocol {cache.protocol} gave "
+        "other features: extract them and train again, both with --overwrite"
+        for run, cache in ((run, settings.cache) for run, settings in runs.items())
+        if not is_of_today(cache.protocol, cache.features)
+    }
 
 
 def _read_run(path: Path) -> RunSettings:

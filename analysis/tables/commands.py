@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from analysis.read.results import Results
+from data.cache.command import DEFAULT_CACHES, cache_option, extraction_command
 from data.cache.identity import Identity
 from data.protocols import PROTOCOLS, origin, steps_needed, steps_of
-from data.vocabulary import IMAGE_SIZE, INPUT, PIXELS, SCORED_SETS
+from data.vocabulary import INPUT, PIXELS, SCORED_SETS
 from probe.results import RunSettings
 
-_SAMPLE_COUNT = 256  # embedded training images
-_DEFAULT_RESULTS, _DEFAULT_CACHES = Path("results"), Path("features")
+_DEFAULT_RESULTS = Path("results")
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,14 @@ class Situation:
     caches: frozenset[tuple[str, str]] = frozenset()  # backbone and padding of its runs
     seeds: int = 1  # of the head that has most
     results_dir: Path = _DEFAULT_RESULTS
+    score_transposed: bool = False  # what a source asks for of which nothing is measured
+
+    @property
+    def yet_to_be_made(self) -> Identity:
+        """Of caches where there is none."""
+        features = PROTOCOLS[self.protocol].features
+        features = replace(features, score_transposed=self.score_transposed)
+        return Identity(protocol=self.protocol, features=features)
 
     @property
     def identity(self) -> Identity | None:
@@ -84,15 +92,9 @@ def head_command(backbone: str, head: Any, known: Situation) -> str:
 
 def extract_command(backbone: str, padding: str, known: Situation) -> str:
     """`extract-features` with the images and recipe of a condition."""
-    words = ["extract-features", "--backbone", backbone]
-    identity = known.identity
-    if known.weights != "imagenet":
-        words += ["--weights", _weights_argument(known.weights, identity)]
-        words += _weights_options(identity.weights_match if identity else {})
-    if padding != "zeros":
-        words += ["--padding", padding]
-    words += _recipe_options(identity or _of_protocol(known.protocol))
-    return shlex.join(words + _cache_option(known))
+    identity = known.identity or known.yet_to_be_made
+    identity = replace(identity, backbone=backbone, padding=padding, weights=known.weights)
+    return extraction_command(identity, _caches(known))
 
 
 def deciding_command(known: Situation, *, exact: bool) -> str:
@@ -138,7 +140,7 @@ def _training_options(known: Situation) -> list[str]:
 
 
 def _places(known: Situation) -> list[str]:
-    words = _cache_option(known)
+    words = cache_option(_caches(known))
     if known.results_dir != _DEFAULT_RESULTS:
         words += ["--results-dir", str(known.results_dir)]
     return words
@@ -148,49 +150,7 @@ def _images(known: Situation) -> Iterable[str]:
     return (known.identity.images.counts if known.identity else None) or SCORED_SETS
 
 
-def _weights_argument(weights: str, identity: Identity | None) -> str:
-    if weights == "random":
-        return "random"
-    return (identity.weights_source if identity else "") or f"{weights}-checkpoint"
-
-
-def _weights_options(match: Mapping[str, Any]) -> list[str]:
-    """How a checkpoint file is to be read again."""
-    if "package" in match:
-        return []
-    words = ["--weights-key", str(match["part"])] if match.get("part") else []
-    return words + (["--match", "order"] if match.get("matched_by") == "order" else [])
-
-
-def _of_protocol(name: str) -> Identity:
-    """Of caches that are yet to be made."""
-    return Identity(protocol=name, features=PROTOCOLS[name].features)
-
-
-def _recipe_options(identity: Identity) -> Iterable[str]:
-    """Images and recipe, where they are not the default."""
-    words = []
-    for images, source in identity.sources.items():
-        if source != "samples":
-            words += [f"--{images}", source]
-    train = identity.images.counts.get("train", _SAMPLE_COUNT)
-    if not words and train < _SAMPLE_COUNT:
-        words += ["--limit", str(train)]
-    if identity.protocol != "paper":
-        words += ["--protocol", identity.protocol]
-    normalization = identity.features.normalization
-    usual = PROTOCOLS.get(identity.protocol)
-    if usual and normalization != usual.features.normalization:
-        words += ["--normalization", normalization]
-    if identity.image_size != IMAGE_SIZE:
-        words += ["--image-size", str(identity.image_size)]
-    if identity.features.crop_border:
-        words += ["--crop-border", str(identity.features.crop_border)]
-    return words
-
-
-def _cache_option(known: Situation) -> list[str]:
+def _caches(known: Situation) -> Path:
     recorded = known.settings.about.get("cache_dir") if known.settings else None
     # Of runs that do not say where their cache lay: by custom beside the results.
-    caches = Path(recorded) if recorded else known.results_dir.parent / _DEFAULT_CACHES
-    return [] if caches == _DEFAULT_CACHES else ["--cache-dir", str(caches)]
+    return Path(recorded) if recorded else known.results_dir.parent / DEFAULT_CACHES

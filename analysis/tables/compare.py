@@ -54,8 +54,12 @@ def joined(table: Table, material: Material) -> pd.DataFrame:
     wanted = choose(published, *choice)
     folder = material.results.folder
     pieces = []
-    for condition, rows in _conditions(table, measured):
-        known = Situation(protocol=_protocol(table), results_dir=folder)
+    for condition, rows in _conditions(table, material):
+        known = Situation(
+            protocol=_protocol(table),
+            results_dir=folder,
+            score_transposed=table.score_transposed,
+        )
         if not rows.empty:
             known = situation(rows, material.results)
         ours = _fitting(choose(rows, *choice), table, wanted)
@@ -67,11 +71,18 @@ def _protocol(table: Table) -> str:
     return "reproduction" if table.source == REPRODUCTION else "paper"
 
 
-def _conditions(table: Table, measured: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
-    """Conditions whose recipe is that of the source, with their rows; at least one."""
+def _conditions(table: Table, material: Material) -> list[tuple[str, pd.DataFrame]]:
+    """Conditions whose recipe is that of the source, with their rows; at least one.
+
+    Where the source scored transposed images, and any of these did so too, only those.
+    """
+    measured, runs = material.measured, material.results.runs
     recipes = measured["protocol"].map(lambda name: origin(name)[0])
     reproduction = recipes == "reproduction"
     rows = measured[reproduction if table.source == REPRODUCTION else ~reproduction]
+    if table.score_transposed:
+        alike = rows["run"].map(lambda run: runs[run].cache.features.score_transposed).astype(bool)
+        rows = rows[alike] if alike.any() else rows
     found = [(str(name), part) for name, part in rows.groupby("condition", sort=False)]
     return found or [(NOTHING_MEASURED, rows)]
 

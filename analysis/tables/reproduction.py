@@ -17,4 +17,6 @@ TABLE_R2 = Table(
     heads={**FIRST, **PADDED, "pattern": EVERY},
     swept=True,
     printed=False,
+    published_on=", ImageNet weights, scored on transposed images (--score-transposed)",
+    score_transposed=True,
 )

@@ -58,6 +58,7 @@ class Table:
     cells: Callable[[Table, Material], pd.DataFrame]  # a row per cell and condition
     source: str = ""  # of the published values; empty where nothing is published
     published_on: str = ", ImageNet weights"  # what else is to be said of them
+    score_transposed: bool = False  # whether the source scored transposed images
     published: Path | Traversable = POSITION_TABLES  # its CSV file
     # The cells that `agreement` counts, with the columns `HEAD`, images and weights; None: none.
     compared: Callable[[Table, Material], pd.DataFrame] | None = None

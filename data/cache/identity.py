@@ -30,6 +30,7 @@ _OF_THE_BACKBONE = (
     *("padding", "padding_changes", "calibration"),
     *("taps", "levels", "layers_run", "layers_in_all"),
 )
+_NEWER_SWITCHES = ("input_antialiased", "score_transposed")
 # Moves no score by more than rounding does.
 _HOW_STORED = ("schema", "precision", "compression")
 
@@ -93,8 +94,18 @@ class Identity:
         return from_json(cls, values)
 
     def to_json(self) -> dict[str, Any]:
-        """JSON-able, keys in the order of the fields."""
-        return asdict(self) | {"taps": list(self.taps)}  # as JSON reads back
+        """JSON-able, keys in the order of the fields.
+
+        A switch of the features that is newer than the schema is left out where it is off: caches
+        that were made before it have the same digest.
+        """
+        features = {
+            key: value
+            for key, value in asdict(self.features).items()
+            if value or key not in _NEWER_SWITCHES
+        }
+        # The taps as JSON reads them back.
+        return asdict(self) | {"taps": list(self.taps), "features": features}
 
     @property
     def digest(self) -> str:

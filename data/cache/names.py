@@ -37,6 +37,8 @@ def recipe_suffix(identity: Identity) -> str:
         parts.append(f"image-size-{identity.image_size}")
     if features.crop_border:
         parts.append(f"crop-border-{features.crop_border}")
+    if features.score_transposed:
+        parts.append("score-transposed")
     return "".join(f"-{part}" for part in parts)
 
 

@@ -17,12 +17,14 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from data.cache.command import extraction_command
 from data.cache.identity import Identity
 from data.cache.index import COMPRESSED, read_index
 from data.cache.manifest import describe_images
 from data.cache.members import INDEX, shard_name
 from data.cache.shards import SHARD_IMAGES
 from data.images.source import BadImage, ImageRecord
+from data.protocols import is_of_today
 from data.tools.errors import UserError
 from data.tools.files import open_regular, sha256_of_open
 from data.tools.hdf5 import own_dataset
@@ -51,6 +53,17 @@ class Level:
         return (self[row] for row in range(len(self)))
 
 
+class OtherRecipeError(UserError):
+    """A cache was made when its protocol meant something else."""
+
+    def __init__(self, cache: FeatureCache) -> None:
+        command = extraction_command(cache.identity, cache.folder.parent, overwrite=True)
+        super().__init__(
+            f"{cache.folder} was made by an earlier version, whose protocol "
+            f"{cache.identity.protocol} gave other features: make it again, {command}"
+        )
+
+
 class FeatureCache:
     """A complete cache. Holds no open file: it can be copied to and used in any process."""
 
@@ -58,13 +71,15 @@ class FeatureCache:
         """Open `folder`.
 
         Raises `UserError` when it is no cache, incomplete, inconsistent, damaged in its index,
-        or of another schema version.
+        of another schema version, or of a protocol that has come to mean something else.
         """
         self.folder = Path(folder)
         if self.folder.is_file():
             raise UserError(f"{folder} is a file: give the folder of the cache, {folder.parent}")
         opened = _stamp(self.folder / INDEX)
         self._index = read_index(self.folder)
+        if not is_of_today(self.identity.protocol, self.identity.features):
+            raise OtherRecipeError(self)
         self._stamps = self._check()
         if _stamp(self.folder / INDEX) != opened:
             raise self._overwritten(INDEX)

@@ -19,7 +19,7 @@ from data.cache.members import (
     cache_files,
     remove_leftovers,
 )
-from data.cache.reader import FeatureCache
+from data.cache.reader import FeatureCache, OtherRecipeError
 from data.cache.shards import shard_count, shard_rows
 from data.tools.errors import UserError
 from data.tools.files import read_bytes, write_bytes
@@ -99,6 +99,8 @@ class CacheWriter:
             return False
         try:
             cache = FeatureCache(self.folder)
+        except OtherRecipeError:
+            raise
         except UserError as error:
             say(f"repairing: {error}")
             return False

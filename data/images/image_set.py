@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from data.images.arrays import hash_arrays
+from data.images.arrays import ArrayImages, hash_arrays
 from data.images.decoding import fit
-from data.images.folder import scan_files, scan_folder
+from data.images.folder import FileImages, scan_files, scan_folder
 from data.images.generated import SAMPLES, SYNTHETIC, generate_images
 from data.images.source import BadImage, ImageRecord, ImageSource, shared_images
 from data.tools.errors import UserError
@@ -31,6 +31,7 @@ class ImageSet:
 
     sources: Mapping[str, ImageSource]  # image set -> where its images come from
     image_size: int  # pixels a side
+    score_transposed: bool = False  # all but the training images are given transposed
 
     @cached_property
     def records(self) -> tuple[ImageRecord, ...]:
@@ -58,6 +59,21 @@ class ImageSet:
 
         Raises `UserError` when it is gone or is not the one that was found.
         """
+        pixels = self._upright(index)
+        scored = self.records[index].images != "train"
+        return pixels.swapaxes(0, 1) if scored and self.score_transposed else pixels
+
+    def resized(self, size: int) -> ImageSet:
+        """The same images at another size, each made from the image itself."""
+        sources = {
+            images: replace(source, image_size=size)
+            if isinstance(source, (FileImages, ArrayImages))
+            else source  # gives its images in their own size
+            for images, source in self.sources.items()
+        }
+        return replace(self, sources=sources, image_size=size)
+
+    def _upright(self, index: int) -> NDArray[np.uint8]:
         number = bisect_right(self._ends, index)
         source = list(self.sources.values())[number]
         pixels = source.load(index - (self._ends[number - 1] if number else 0))
