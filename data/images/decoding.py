@@ -71,14 +71,14 @@ def _read(path: Path) -> bytes:
     return path.read_bytes()
 
 
-def decode_image(data: bytes, size: int) -> NDArray[np.uint8]:
+def decode_image(data: bytes, size: int, *, square: bool = False) -> NDArray[np.uint8]:
     """The image in `data`, upright, as RGB resized to (size, size, 3) uint8.
 
-    The resize is bilinear with antialiasing and does not keep the aspect ratio: PIL's own, and so
-    what torchvision's `Resize((size, size))` gives for PIL images. Several frames or pages: the
-    first. Transparency is dropped, not painted over a background, as `convert("RGB")` and so
-    torchvision's `ImageFolder` do. Colour profiles are not applied, and no metadata but the
-    orientation is read.
+    The resize is bilinear with antialiasing and does not keep the aspect ratio, unless only the
+    middle `square` of the image is shown: PIL's own, and so what torchvision's
+    `Resize((size, size))` gives for PIL images. Several frames or pages: the first. Transparency is
+    dropped, not painted over a background, as `convert("RGB")` and so torchvision's `ImageFolder`
+    do. Colour profiles are not applied, and no metadata but the orientation is read.
 
     Raises `DecodingError` with the reason for anything that cannot be decoded: damaged, in no
     format of `FORMATS`, below `MIN_SIDE` pixels a side or above `MAX_PIXELS` in all (found from
@@ -94,7 +94,7 @@ def decode_image(data: bytes, size: int) -> NDArray[np.uint8]:
             with _pixels_at_once.share(image.width * image.height):
                 image.load()
                 rgb = to_rgb(image, bits=bits)
-                return fit(upright(rgb, _orientation(data)), size)
+                return fit(upright(rgb, _orientation(data)), size, square=square)
     except (DecodingError, MemoryError):
         raise
     except UnidentifiedImageError:  # its message holds a memory address
@@ -111,9 +111,17 @@ def upright(image: Image.Image, orientation: int | None) -> Image.Image:
     return image.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else image
 
 
-def fit(image: Image.Image, size: int) -> NDArray[np.uint8]:
-    """An RGB image resized to (size, size, 3) uint8."""
-    return np.array(image.resize((size, size), Image.Resampling.BILINEAR))
+def fit(image: Image.Image, size: int, *, square: bool = False) -> NDArray[np.uint8]:
+    """An RGB image, or its middle square, resized to (size, size, 3) uint8."""
+    shown = _middle_square(image) if square else image
+    return np.array(shown.resize((size, size), Image.Resampling.BILINEAR))
+
+
+def _middle_square(image: Image.Image) -> Image.Image:
+    # Cut out first: a resize of a box would let in what lies just outside of it.
+    side = min(image.size)
+    left, top = ((length - side) // 2 for length in image.size)
+    return image.crop((left, top, left + side, top + side))
 
 
 def _open(data: bytes) -> ImageFile.ImageFile:

@@ -1,0 +1,101 @@
+"""Placed images: every patch of a set at every cell of a canvas."""
+
+from __future__ import annotations
+
+import string
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data.images.patches import Patches, Pixels
+from data.images.synthetic import noise_image
+from data.tools.errors import UserError
+from data.tools.stream import Stream
+
+CANVASES = ("black", "white", "mean", "noise")  # and RRGGBB
+TRAIN, HELD_OUT, TEST = 0, 1, 2  # the parts that patches are split into
+_SHARES = (0.7, 0.8)  # of the patches in order: training up to the first, held out to the second
+_SPLIT_KEY = 5
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where the cells of a canvas lie.
+
+    A grid of k x k cells, numbered by rows (PermuteNet: label = row * k + column), tiles the
+    canvas. Two corners are its first and last cell for k = 2, inside a black border (Kayhan and
+    van Gemert 2020, figure 4).
+    """
+
+    kind: str  # "grid" or "corners"
+    grid: int  # k, cells a side
+    patch_size: int  # P, pixels a side
+    border: int = 0  # pixels, black, on all sides
+
+    @property
+    def image_size(self) -> int:
+        """S, pixels a side."""
+        return self.grid * self.patch_size + 2 * self.border
+
+    @property
+    def cells(self) -> list[tuple[int, int]]:
+        """Row and column of every cell, in the order of their numbers."""
+        if self.kind == "corners":
+            return [(0, 0), (self.grid - 1, self.grid - 1)]
+        return [divmod(cell, self.grid) for cell in range(self.grid**2)]
+
+
+@dataclass(frozen=True)
+class PlacedImages:
+    """Image `patch * cells + cell` shows the patch at the cell; picklable."""
+
+    patches: Patches
+    layout: Layout
+    canvas: str  # "black", "white", "mean", "noise" or RRGGBB
+    seed: int
+
+    def __post_init__(self) -> None:
+        is_colour = len(self.canvas) == 6 and set(self.canvas) <= set(string.hexdigits)
+        if self.canvas not in CANVASES and not is_colour:
+            raise UserError(
+                f"--canvas {self.canvas!r}: use {', '.join(CANVASES)} or a colour as RRGGBB"
+            )
+
+    def __len__(self) -> int:
+        return len(self.patches.pixels) * len(self.layout.cells)
+
+    @cached_property
+    def split(self) -> NDArray[np.uint8]:
+        """For every patch whether it is for training, held out, or for testing, (N,)."""
+        count = len(self.patches.pixels)
+        order = Stream(self.seed, _SPLIT_KEY).order(count)
+        first, second = (round(share * count) for share in _SHARES)
+        split = np.full(count, TEST, np.uint8)
+        split[order[:first]] = TRAIN
+        split[order[first:second]] = HELD_OUT
+        return split
+
+    def load(self, index: int) -> Pixels:
+        """Image `index`, (S, S, 3) uint8 RGB."""
+        patch, cell = divmod(index, len(self.layout.cells))
+        size, border = self.layout.patch_size, self.layout.border
+        row, column = self.layout.cells[cell]
+        canvas = self._canvas(patch, self.layout.grid * size)
+        place = np.s_[row * size : (row + 1) * size, column * size : (column + 1) * size]
+        canvas[place] = self.patches.pixels[patch]
+        return np.pad(canvas, ((border, border), (border, border), (0, 0)))
+
+    def _canvas(self, patch: int, size: int) -> Pixels:
+        if self.canvas == "noise":  # the same one under a patch at all cells
+            return noise_image(patch, self.seed, size)
+        return np.full((size, size, 3), self._colour, np.uint8)
+
+    @cached_property
+    def _colour(self) -> Pixels:
+        if self.canvas == "mean":
+            train = self.patches.pixels[self.split == TRAIN]
+            return np.round(train.mean((0, 1, 2))).astype(np.uint8)
+        code = {"black": "000000", "white": "ffffff"}.get(self.canvas, self.canvas)
+        return np.frombuffer(bytes.fromhex(code), np.uint8)
