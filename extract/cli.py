@@ -10,15 +10,20 @@ import click
 from data.tools.command import instead, stage_command
 from data.tools.errors import UserError
 from data.tools.terminal import show
-from extract.config import ExtractConfig
+from extract.placed.config import PlacedConfig
 
 _RESUME = "run the command again without --overwrite, finished shards are kept"
 
 
-def _run(config: ExtractConfig) -> None:
-    from extract.run import extract_features
+def _run(config: PlacedConfig) -> None:
+    if config.placed is None:
+        from extract.run import extract_features
 
-    show(str(extract_features(config)))
+        show(str(extract_features(config)))
+        return
+    from extract.placed.run import extract_placed
+
+    show("\n".join(map(str, extract_placed(config))))
 
 
 def _list_backbones(_: bool) -> None:
@@ -34,9 +39,14 @@ def _list_weights(_: bool) -> None:
 
 
 def _show_info(folder: Path) -> None:
+    from data.cache.pooled import PooledCache, is_pooled
     from data.cache.reader import FeatureCache
 
-    cache = FeatureCache(folder.expanduser())
+    folder = folder.expanduser()
+    if is_pooled(folder):
+        show(json.dumps(PooledCache(folder).identity.to_json(), indent=2))
+        return
+    cache = FeatureCache(folder)
     info = {
         **cache.identity.to_json(),
         "bad_images": [f"{bad.images} {bad.name}: {bad.reason}" for bad in cache.bad],
@@ -47,9 +57,19 @@ def _show_info(folder: Path) -> None:
 
 
 def _verify(folder: Path) -> None:
+    from data.cache.pooled import PooledCache, is_pooled
     from data.cache.verify import find_damage, set_aside
 
     folder = folder.expanduser()
+    if is_pooled(folder):
+        wrong = PooledCache(folder).damage()
+        if wrong:
+            raise UserError(
+                f"{folder}: damaged: {', '.join(wrong)}: run the extraction that made it again, "
+                "it makes the cache anew"
+            )
+        show(f"{folder} is whole")
+        return
     damage = find_damage(folder)
     if not damage:
         show(f"{folder} is whole")
@@ -63,7 +83,7 @@ def _verify(folder: Path) -> None:
 
 
 main = stage_command(
-    ExtractConfig,
+    PlacedConfig,
     _run,
     help="Run a frozen backbone once over every image and keep its levels in a feature cache.",
     resume=_RESUME,

@@ -1,0 +1,72 @@
+"""What a pooled cache was made from: one typed record, and how two of them are compared."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from data.cache.identity import MAKING, PLACES, Calibration, canonical_json
+from data.tools.typed import from_json
+
+SCHEMA = 1
+# How much a border shows in float64 is measured, not chosen: it says nothing of the vectors.
+_NOT_COMPARED = (*PLACES, *MAKING, "place_changes")
+
+
+@dataclass(frozen=True)
+class PlacedIdentity:
+    """Whatever moves a pooled vector, and with what the work was done; JSON-able."""
+
+    schema: int = SCHEMA
+    backbone: str = ""
+    weights: str = ""
+    weights_sha256: str = ""
+    weights_source: str = ""
+    weights_provenance: Mapping[str, Any] = field(default_factory=dict)
+    padding: str = "zeros"
+    padding_changes: Any = field(default_factory=dict)
+    normalization: str = "none"
+    taps: tuple[str, ...] = ()
+    levels: Mapping[str, int] = field(default_factory=dict)  # level -> channels, ordered
+    precision: str = "fp32"
+    device: str = ""
+    seed: int = 0
+    calibration: Calibration | None = None
+    kind: str = "grid"  # or "corners"
+    grid: int = 3  # cells a side
+    border: int = 0  # pixels
+    patch_size: int = 32  # pixels a side
+    cells: tuple[tuple[int, int], ...] = ()  # row and column of each
+    canvas: str = "black"
+    patches: str = "samples"
+    patches_sha256: str = ""
+    n_patches: int = 0
+    class_names: tuple[str, ...] = ()
+    place_changes: Mapping[str, float] = field(default_factory=dict)  # level -> see the audit
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def from_json(cls, values: Any) -> PlacedIdentity:
+        """The identity that `to_json` wrote; `ValueError` for anything else."""
+        return from_json(cls, values)
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON reads it back, keys in the order of the fields."""
+        return dict(json.loads(json.dumps(asdict(self))))
+
+    @property
+    def rings(self) -> list[int]:
+        """For every cell how many cells lie between it and the nearest edge of the canvas."""
+        last = self.grid - 1
+        return [min(row, column, last - row, last - column) for row, column in self.cells]
+
+    def differences(self, now: PlacedIdentity) -> list[str]:
+        """One line per field that differs, with both values; empty when none does."""
+        old, new = self.to_json(), now.to_json()
+        return [
+            f"{key}: {canonical_json(old[key])} in the cache, {canonical_json(new[key])} now"
+            for key in old
+            if key not in _NOT_COMPARED and canonical_json(old[key]) != canonical_json(new[key])
+        ]

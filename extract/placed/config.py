@@ -1,0 +1,81 @@
+"""Everything the extraction of a placed study can be told. No torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from data.images.patches import PATCH_SETS
+from data.images.placed import CANVASES, Layout
+from data.tools.errors import UserError
+from data.tools.settings import setting
+from extract.config import ExtractConfig
+
+GRID, CORNERS = "grid", "corners"
+KINDS = (GRID, CORNERS)
+_PATCH_SIZE = {GRID: 32, CORNERS: 56}  # PermuteNet's CIFAR images; Kayhan and van Gemert's
+
+
+@dataclass(frozen=True)
+class PlacedConfig(ExtractConfig):
+    """Settings of `extract_placed`; those of `ExtractConfig` mean what they mean there.
+
+    The size of the images follows from the layout, and the precision `auto` is fp32.
+    """
+
+    placed: str | None = setting(
+        "Lay patches on a canvas and keep pooled vectors, instead of maps: at every cell of a "
+        "grid, or in two corners inside a border.",
+        None,
+        choices=KINDS,
+    )
+    grid: tuple[int, ...] = setting(
+        "Placed: cells a side (repeatable; default 3 and 7).", (), at_least=2
+    )
+    border: tuple[int, ...] = setting(
+        "Placed in corners: black pixels around the canvas (repeatable; default 0).", (), at_least=0
+    )
+    canvas: tuple[str, ...] = setting(
+        f"Placed: {', '.join(CANVASES)} or RRGGBB (repeatable; default black).", ()
+    )
+    patches: str = setting(
+        f"Placed: {', '.join(PATCH_SETS)}, or a folder of images.", PATCH_SETS[0]
+    )
+    patch_size: int | None = setting(
+        "Placed: pixels a side of a patch (default 32 in a grid, 56 in corners).", None, at_least=1
+    )
+    patch_limit: int = setting("Placed: at most this many patches.", 200, at_least=1)
+    patch_root: Path | None = setting("Placed: the folder that holds CIFAR.", None)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.placed != GRID and self.grid:
+            raise UserError("--grid without --placed grid: only a grid has cells")
+        if self.placed != CORNERS and self.border:
+            raise UserError("--border without --placed corners: only corners lie inside a border")
+        if self.placed is None and self.canvas:
+            raise UserError("--canvas without --placed: only placed patches lie on a canvas")
+
+    @property
+    def layouts(self) -> list[Layout]:
+        """One for each grid, or each border."""
+        assert self.placed is not None
+        size = self.patch_size or _PATCH_SIZE[self.placed]
+        if self.placed == CORNERS:
+            return [Layout(CORNERS, 2, size, border) for border in self.border or (0,)]
+        return [Layout(GRID, grid, size) for grid in self.grid or (3, 7)]
+
+    def placed_folder(self, backbone: str, weights: str, layout: Layout, canvas: str) -> Path:
+        """Where the pooled cache of this backbone and these weights (labels) goes."""
+        where = f"g{layout.grid}" if layout.kind == GRID else f"corners-b{layout.border}"
+        name = backbone.replace(":", "-").replace("/", "-")
+        parts = ["placed", name, weights, self.padding]
+        if self.protocol != "paper":
+            parts.append(self.protocol)
+        if self.normalization is not None:
+            parts.append(f"normalization-{self.normalization}")
+        patches = Path(self.patches).name
+        parts += [where, canvas, f"P{layout.patch_size}", patches]
+        if self.seed:
+            parts.append(f"seed{self.seed}")
+        return self.cache_dir / "-".join(parts)
