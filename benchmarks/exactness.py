@@ -32,9 +32,8 @@ def rows_of(name: str) -> list[dict[str, str]]:
     fixed = BACKBONES[name].size_argument is not None or name.startswith("swin")
     size = IMAGE_SIZE if fixed else SIZE
     uneven = "+".join(
-        f"{window.node}:{window.uneven[0]}"
-        for window in load(name, "zeros", IMAGE_SIZE).windows
-        if any(window.uneven)
+        f"{node}:{rows}"
+        for node, (rows, _) in load(name, "zeros", IMAGE_SIZE).uneven_strides.items()
     )
     rows = []
     for padding in PADDINGS:

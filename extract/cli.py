@@ -39,7 +39,7 @@ def _list_weights(_: bool) -> None:
 
 
 def _show_info(folder: Path) -> None:
-    from data.cache.pooled import PooledCache, is_pooled
+    from data.cache.pooled.reader import PooledCache, is_pooled
     from data.cache.reader import FeatureCache
 
     folder = folder.expanduser()
@@ -57,17 +57,14 @@ def _show_info(folder: Path) -> None:
 
 
 def _verify(folder: Path) -> None:
-    from data.cache.pooled import PooledCache, is_pooled
+    from data.cache.pooled.reader import PooledCache, is_pooled
     from data.cache.verify import find_damage, set_aside
 
     folder = folder.expanduser()
     if is_pooled(folder):
         wrong = PooledCache(folder).damage()
         if wrong:
-            raise UserError(
-                f"{folder}: damaged: {', '.join(wrong)}: run the extraction that made it again, "
-                "it makes the cache anew"
-            )
+            raise UserError(f"{folder} is damaged: {'; '.join(wrong)}")
         show(f"{folder} is whole")
         return
     damage = find_damage(folder)

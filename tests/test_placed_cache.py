@@ -1,19 +1,29 @@
 """Pooled caches: what is in them, and what becomes of a killed extraction."""
 
+import json
+import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
-from data.cache.pooled import POOLED, PooledCache, block_path
+from data.cache.locks import LOCK
+from data.cache.pooled.members import IDENTITY, POOLED, block_path
+from data.cache.pooled.reader import PooledCache
+from data.images.samples import sample_image
 from data.tools.errors import UserError
 from extract.backbones.backbone import Backbone, wrap_module
+from extract.cli import main
 from extract.placed import run
 from extract.placed.config import PlacedConfig
 from extract.placed.run import extract_placed
+from tests.extraction import contents
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -65,54 +75,153 @@ def test_without_a_border_no_channel_knows_the_place(tmp_path: Path, padding: st
     assert (change > 1e-3) if moves else (change < 1e-6)
 
 
+def watched(monkeypatch, stop: int | None = None) -> list[int]:
+    """Where the blocks begin that are computed from now on; Ctrl-C at the image `stop`."""
+    computed: list[int] = []
+    pooled = run.PlacedJob._pooled
+
+    def watching(job: run.PlacedJob, block: range) -> dict[str, np.ndarray]:
+        if stop is not None and block.start >= stop:
+            raise KeyboardInterrupt
+        computed.append(block.start)
+        return pooled(job, block)
+
+    monkeypatch.setattr(run.PlacedJob, "_pooled", watching)
+    return computed
+
+
+def killed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two of four blocks in `folder`."""
+    with monkeypatch.context() as patch:
+        watched(patch, stop=180)
+        with pytest.raises(KeyboardInterrupt):
+            extract_placed(config(folder), wrapped())
+
+
 def test_killed_and_resumed_it_has_the_same_bytes(tmp_path: Path, monkeypatch):
     (whole,) = extract_placed(config(tmp_path / "whole"), wrapped())
     monkeypatch.setattr(run, "BLOCK_IMAGES", 90)
     (blocks,) = extract_placed(config(tmp_path / "blocks"), wrapped())
-    pooled = run._pooled
-
-    def killed(config, backbone, images, block):
-        if block.start >= 180:
-            raise KeyboardInterrupt
-        return pooled(config, backbone, images, block)
-
-    monkeypatch.setattr(run, "_pooled", killed)
-    with pytest.raises(KeyboardInterrupt):
-        extract_placed(config(tmp_path / "killed"), wrapped())
+    killed(tmp_path / "killed", monkeypatch)
     folder = tmp_path / "killed" / whole.name
     with pytest.raises(UserError, match="no complete pooled cache"):
         PooledCache(folder)
     with open(block_path(folder, 1), "r+b") as file:  # damaged since: made again
         file.seek(-200, 2)
         file.write(b"\xff" * 100)
-    computed = []
-
-    def counted(config, backbone, images, block):
-        computed.append(block.start)
-        return pooled(config, backbone, images, block)
-
-    monkeypatch.setattr(run, "_pooled", counted)
+    computed = watched(monkeypatch)
     extract_placed(config(tmp_path / "killed"), wrapped())
     assert computed == [90, 180, 270]
     content = (folder / POOLED).read_bytes()
     assert content == (whole / POOLED).read_bytes() == (blocks / POOLED).read_bytes()
-    assert not list(folder.glob("block-*"))
+    names = {path.name for path in folder.iterdir()}
+    assert names == {POOLED, IDENTITY, LOCK}
     extract_placed(config(tmp_path / "killed"), wrapped())
     assert computed == [90, 180, 270]  # complete: nothing to do
 
 
-def test_something_else_is_refused_and_damage_is_found(tmp_path: Path):
+def test_something_else_is_refused_by_name_and_nothing_is_lost(tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(run, "BLOCK_IMAGES", 90)
     (folder,) = extract_placed(config(tmp_path), wrapped())
-    other = wrapped()
-    other.weights_sha256 = "0" * 64
-    with pytest.raises(UserError, match=r"made from something else \[weights_sha256: "):
-        extract_placed(config(tmp_path), other)
-    assert PooledCache(folder).damage() == []
+    killed(tmp_path / "begun", monkeypatch)
+    for where in (tmp_path, tmp_path / "begun"):
+        before = contents(where / folder.name)
+        other = wrapped()
+        other.weights_sha256 = "0" * 64
+        with pytest.raises(UserError, match=r"from something else \[weights_sha256: .*overwrite"):
+            extract_placed(config(where), other)
+        with pytest.raises(UserError, match=r"\[patches_sha256: .*; n_patches: 40 .* 30 now"):
+            extract_placed(config(where, patch_limit=30), wrapped())
+        assert contents(where / folder.name) == before
+    extract_placed(config(tmp_path, patch_limit=30, overwrite=True), wrapped())
+    assert PooledCache(folder).identity.n_patches == 30
+
+
+def test_damage_is_named_refused_and_never_mended_unasked(tmp_path: Path, capsys):
+    (folder,) = extract_placed(config(tmp_path), wrapped())
+    cache = PooledCache(folder)
+    assert cache.damage() == []
     content = bytearray((folder / POOLED).read_bytes())
-    vectors = PooledCache(folder).read("f2", "mean").tobytes()
-    content[content.index(vectors) + 5] ^= 1
+    content[content.index(cache.read("f2", "mean").tobytes()) + 5] ^= 1
     (folder / POOLED).write_bytes(content)
-    assert PooledCache(folder).damage() == ["f2/mean"]
+    named = "pooled.h5 is damaged: f2/mean is not as it was written.*--overwrite"
+    with pytest.raises(UserError, match=named):
+        cache.read("f2", "mean")
+    with pytest.raises(UserError, match=named):
+        extract_placed(config(tmp_path), wrapped())
+    with pytest.raises(SystemExit) as stopped:
+        main(["--verify", str(folder)])
+    assert stopped.value.code == 1
+    assert "f2/mean is not as it was written" in capsys.readouterr().err
+    assert (folder / POOLED).read_bytes() == content
+
+
+@pytest.mark.parametrize("how", ["link", "external"])
+def test_values_in_another_file_are_not_read(tmp_path: Path, how: str):
+    (folder,) = extract_placed(config(tmp_path), wrapped())
+    with h5py.File(folder / POOLED, "r+") as file, h5py.File(tmp_path / "other.h5", "w") as other:
+        values = file["f1/max"][()]
+        other["f1/max"] = values
+        checksum = file["f1/max"].attrs["crc32"]
+        del file["f1/max"]
+        if how == "link":
+            other["f1/max"].attrs["crc32"] = checksum
+            file["f1/max"] = h5py.ExternalLink(str(tmp_path / "other.h5"), "f1/max")
+        else:
+            values.tofile(tmp_path / "raw")
+            place = [(str(tmp_path / "raw"), 0, values.nbytes)]
+            file.create_dataset("f1/max", values.shape, "<f4", external=place)
+            file["f1/max"].attrs["crc32"] = checksum
+    with pytest.raises(UserError, match=r"pooled.h5 is damaged: f1/max: .*another (file|place)"):
+        PooledCache(folder).read("f1", "max")
+
+
+def test_a_disk_without_room_is_seen_before_anything_is_done(tmp_path: Path, monkeypatch):
+    (folder,) = extract_placed(config(tmp_path), wrapped())
+    before = contents(folder)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10, 10, 1000))
+    computed = watched(monkeypatch)
+    for options in ({"overwrite": True, "patch_limit": 80}, {"canvas": ("white",)}):
+        with pytest.raises(UserError, match=r"needs .* GB more and its disk has .*--patch-limit"):
+            extract_placed(config(tmp_path, **options), wrapped())
+    assert computed == []
+    assert contents(folder) == before
+
+
+def test_two_writers_make_one_cache(tmp_path: Path, monkeypatch):
+    computed = watched(monkeypatch)
+    with ThreadPoolExecutor(2) as pool:
+        runs = [pool.submit(extract_placed, config(tmp_path), wrapped()) for _ in range(2)]
+        folders = [run.result() for run in runs]
+    assert folders[0] == folders[1]
+    assert computed == [0, 252]
+
+
+def test_what_it_was_made_from_is_shown_with_its_audit(tmp_path: Path, capsys):
+    (folder,) = extract_placed(config(tmp_path, canvas=("white",)), wrapped())
+    with pytest.raises(SystemExit):
+        main(["--info", str(folder)])
+    info = json.loads(capsys.readouterr().out)
+    assert info["canvas"] == "white"
+    assert set(info["place_changes"]) == {"f1", "f2"}
+    # 48 pixels, a pool of 3 and a convolution of 3 in steps of 2, padded by 1: (48 + 2 - 3) % 2.
+    assert info["uneven_strides"] == {"2": [1, 1], "3": [1, 1]}
+
+
+def test_statistics_are_those_of_a_feature_cache_whatever_the_layout(tmp_path: Path):
+    layers = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU())
+    backbone = wrap_module(layers, name="own", taps=("2",), image_size=48)
+    (tmp_path / "train").mkdir()
+    for number in range(8):
+        Image.fromarray(sample_image(number, 0, 24)).save(tmp_path / "train" / f"{number}.png")
+    folders = extract_placed(
+        config(tmp_path / "caches", grid=(2, 3), train=tmp_path / "train"), backbone
+    )
+    found = {PooledCache(folder).identity.calibration for folder in folders}
+    assert len(found) == 1
+    assert next(iter(found)).images == 8
+    with pytest.raises(UserError, match=r"\[calibration_images: "):
+        extract_placed(config(tmp_path / "caches"), backbone)
 
 
 @pytest.mark.parametrize(

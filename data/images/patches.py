@@ -6,19 +6,22 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from data.images.decoding import DecodingError, decode_image, read_image_file
+from data.images.image_set import open_set
 from data.images.samples import sample_image
 from data.images.shapes import SHAPES, shape_image
-from data.images.study import open_set
+from data.images.source import BadImage
 from data.tools.errors import UserError
 
 Pixels = NDArray[np.uint8]
 PATCH_SETS = ("samples", "shapes", "digits", "cifar10", "cifar100")
+LEAST_PATCHES = 10  # of fewer no part of the split has any
 _DIGIT_SIDE, _DIGIT_WHITE = 8, 16  # pixels a side and largest value of scikit-learn's digits
 
 
@@ -30,12 +33,24 @@ class Patches:
     pixels: Pixels  # (N, P, P, 3) RGB
     classes: NDArray[np.int16]  # (N,); -1: none
     class_names: tuple[str, ...] = ()
+    bad: tuple[BadImage, ...] = ()  # what looks like an image and cannot be used
 
     @property
     def sha256(self) -> str:
         """Of the pixels and the classes."""
         content = np.ascontiguousarray(self.pixels).tobytes() + self.classes.astype("<i2").tobytes()
         return hashlib.sha256(content).hexdigest()
+
+
+def find_patches(content: Any, count: int, size: int) -> Patches:
+    """At most `count` images of your own as patches of `size` pixels a side, without classes.
+
+    `content` is what `data.images.image_set.open_set` takes: a list of files, images in memory, a
+    Dataset or an `ImageSource`. Whole images are resized.
+    """
+    found = open_set("patches", content, image_size=size, num_workers=1)
+    pixels = [found.load(index) for index in range(len(found.records))[:count]]
+    return _enough(_unlabelled("own", pixels, size, found.bad))
 
 
 def load_patches(name: str, count: int, size: int, *, seed: int, root: Path | None) -> Patches:
@@ -59,18 +74,23 @@ def load_patches(name: str, count: int, size: int, *, seed: int, root: Path | No
         "cifar10": lambda: _cifar(name, count, size, root),
         "cifar100": lambda: _cifar(name, count, size, root),
     }
-    patches = makers[name]() if name in makers else _folder(Path(name), count, size)
-    if len(patches.pixels) < 10:
+    return _enough(makers[name]() if name in makers else _folder(Path(name), count, size))
+
+
+def _enough(patches: Patches) -> Patches:
+    if len(patches.pixels) < LEAST_PATCHES:
         raise UserError(
-            f"--patches {name}: {len(patches.pixels)} patches cannot be split into training, "
-            "held-out and test patches: give at least 10 (--patch-limit)"
+            f"--patches {patches.name}: {len(patches.pixels)} patches cannot be split into "
+            f"training, held-out and test patches: give at least {LEAST_PATCHES} (--patch-limit)"
         )
     return patches
 
 
-def _unlabelled(name: str, pixels: list[Pixels], size: int) -> Patches:
+def _unlabelled(
+    name: str, pixels: list[Pixels], size: int, bad: tuple[BadImage, ...] = ()
+) -> Patches:
     stacked = np.stack(pixels) if pixels else np.zeros((0, size, size, 3), np.uint8)
-    return Patches(name, stacked, np.full(len(pixels), -1, np.int16))
+    return Patches(name, stacked, np.full(len(pixels), -1, np.int16), bad=bad)
 
 
 def _samples(count: int, size: int, seed: int) -> Patches:
@@ -138,4 +158,4 @@ def _folder(folder: Path, count: int, size: int) -> Patches:
             pixels.append(decode_image(read_image_file(folder / record.name), size, square=True))
         except DecodingError as error:
             raise UserError(f"{folder / record.name} {error}: remove it, or mend it") from None
-    return _unlabelled(folder.name, pixels, size)
+    return _unlabelled(folder.name, pixels, size, found.bad)

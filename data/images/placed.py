@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from data.images.patches import Patches, Pixels
 from data.images.synthetic import noise_image
+from data.stream import Stream
 from data.tools.errors import UserError
-from data.tools.stream import Stream
 
 CANVASES = ("black", "white", "mean", "noise")  # and RRGGBB
 TRAIN, HELD_OUT, TEST = 0, 1, 2  # the parts that patches are split into

@@ -44,6 +44,14 @@ class Backbone:
     own_normalization: str | None = None  # what its weights want where a recipe says "imagenet"
     channels_last: bool = False  # where a tap's shape leaves it open: (B, h, w, C)
 
+    @property
+    def uneven_strides(self) -> dict[str, tuple[int, int]]:
+        """Cells that strided windows leave out at the far edges, (n + 2p - k) mod s, by module.
+
+        Rows and columns; only windows that leave some out, of the network as built.
+        """
+        return {window.node: window.uneven for window in self.windows if any(window.uneven)}
+
     def normalization(self, asked: str) -> str:
         """What it sees under a recipe that asks for this.
 

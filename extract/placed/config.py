@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from data.cache.names import safe_name
+from data.cache.pooled.identity import PlacedIdentity
 from data.images.patches import PATCH_SETS
 from data.images.placed import CANVASES, Layout
 from data.tools.errors import UserError
@@ -65,17 +67,16 @@ class PlacedConfig(ExtractConfig):
             return [Layout(CORNERS, 2, size, border) for border in self.border or (0,)]
         return [Layout(GRID, grid, size) for grid in self.grid or (3, 7)]
 
-    def placed_folder(self, backbone: str, weights: str, layout: Layout, canvas: str) -> Path:
-        """Where the pooled cache of this backbone and these weights (labels) goes."""
-        where = f"g{layout.grid}" if layout.kind == GRID else f"corners-b{layout.border}"
-        name = backbone.replace(":", "-").replace("/", "-")
-        parts = ["placed", name, weights, self.padding]
+    def placed_folder(self, identity: PlacedIdentity) -> Path:
+        """Where the pooled cache of this identity goes."""
+        size = f"P{identity.patch_size}"
+        where = f"g{identity.grid}" if self.placed == GRID else f"corners-b{identity.border}"
+        parts = ["placed", identity.backbone, identity.weights, identity.padding]
         if self.protocol != "paper":
             parts.append(self.protocol)
         if self.normalization is not None:
             parts.append(f"normalization-{self.normalization}")
-        patches = Path(self.patches).name
-        parts += [where, canvas, f"P{layout.patch_size}", patches]
+        parts += [where, identity.canvas, size, identity.patches]
         if self.seed:
             parts.append(f"seed{self.seed}")
-        return self.cache_dir / "-".join(parts)
+        return self.cache_dir / safe_name("-".join(parts))

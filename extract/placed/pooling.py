@@ -45,6 +45,11 @@ class PooledExtractor:
             run_taps(self.backbone.module, list(level_of), inputs, take)
         return vectors
 
+    def channels(self, image_size: int) -> dict[str, int]:
+        """Channels of every level, in order, from one black image."""
+        pooled = self(torch.zeros(1, image_size, image_size, 3, dtype=torch.uint8))
+        return {level: pooled[f"{level}/mean"].shape[1] for level in (INPUT, *self.backbone.taps)}
+
 
 def _pooled(level: str, maps: Tensor) -> dict[str, NDArray[np.float32]]:
     cells = maps.float().flatten(2)  # (B, C, h * w)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from data.tools.stream import Stream
+from data.stream import Stream
 from data.vocabulary import INPUT
 
 Floats = NDArray[np.float64]

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from data.cache.identity import MAKING, PLACES, Calibration, canonical_json
+from data.cache.identity import PLACES, Calibration, canonical_json
 from data.tools.typed import from_json
 
 SCHEMA = 1
-# How much a border shows in float64 is measured, not chosen: it says nothing of the vectors.
-_NOT_COMPARED = (*PLACES, *MAKING, "place_changes")
+# Measured from the network, not chosen: they say nothing of the vectors that it does not.
+MEASURED = ("place_changes", "uneven_strides")
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class PlacedIdentity:
     device: str = ""
     seed: int = 0
     calibration: Calibration | None = None
+    calibration_images: str = ""  # SHA-256 over the images that it was measured on
     kind: str = "grid"  # or "corners"
     grid: int = 3  # cells a side
     border: int = 0  # pixels
@@ -44,7 +46,10 @@ class PlacedIdentity:
     patches_sha256: str = ""
     n_patches: int = 0
     class_names: tuple[str, ...] = ()
-    place_changes: Mapping[str, float] = field(default_factory=dict)  # level -> see the audit
+    # The exactness audit at this image size: level -> change of a channel over the places, and
+    # module -> cells that its strided windows leave out, (n + 2p - k) mod s, rows and columns.
+    place_changes: Mapping[str, float] = field(default_factory=dict)
+    uneven_strides: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
@@ -62,11 +67,18 @@ class PlacedIdentity:
         last = self.grid - 1
         return [min(row, column, last - row, last - column) for row, column in self.cells]
 
-    def differences(self, now: PlacedIdentity) -> list[str]:
+    @property
+    def digest(self) -> str:
+        """SHA-256 of what is compared: stored in every block, so that none is ever mixed up."""
+        left_out = (*PLACES, *MEASURED)
+        compared = {key: value for key, value in self.to_json().items() if key not in left_out}
+        return hashlib.sha256(canonical_json(compared).encode()).hexdigest()
+
+    def differences(self, now: PlacedIdentity, *, ignore: Iterable[str] = ()) -> list[str]:
         """One line per field that differs, with both values; empty when none does."""
-        old, new = self.to_json(), now.to_json()
+        old, new, ignored = self.to_json(), now.to_json(), {*PLACES, *MEASURED, *ignore}
         return [
             f"{key}: {canonical_json(old[key])} in the cache, {canonical_json(new[key])} now"
             for key in old
-            if key not in _NOT_COMPARED and canonical_json(old[key]) != canonical_json(new[key])
+            if key not in ignored and canonical_json(old[key]) != canonical_json(new[key])
         ]
