@@ -20,7 +20,13 @@ _WEIGHTS = {
     "segmentation": "VGG16-SS",
     "random": "VGG16, untrained",
 }
-_TASK_METRICS = {"f_measure": "F", "miou_percent": "mIoU %"}
+_TASK_METRICS = {
+    "f_measure": "F",
+    "miou_percent": "mIoU %",
+    "accuracy_percent": "accuracy %",
+    "above_chance_percent": "above chance %",
+    "ablation_percent": "%",
+}
 _PADDINGS = {"zeros": "", "-": "", "none": " w/o padding"}
 
 

@@ -11,12 +11,14 @@ import pandas as pd
 
 from analysis.claims.verdicts import compare_readings, decide
 from analysis.config import FIGURE_FORMATS, FORMATS, TablesConfig
+from analysis.placed.claims import compare_placed
+from analysis.placed.read import has_placed
 from analysis.read.conditions import repeated_pixels, trained_and_scored
 from analysis.read.measured import measure, select
-from analysis.read.results import Results, read_results
+from analysis.read.results import Results, read_results, without_scores
 from analysis.tables.contrast import contrast, contrast_lines
 from analysis.tables.grid import Grid, grids
-from analysis.tables.quality import comparison, other_kinds, quality_tables
+from analysis.tables.quality import QualityTable, comparison, other_kinds, quality_tables
 from analysis.tables.summary import agreement, agreement_lines
 from analysis.tables.table import Material, find_tables
 from analysis.write.claims import claim_lines
@@ -32,8 +34,13 @@ from analysis.write.markdown import (
 from data.tools.errors import UserError
 from data.tools.files import check_writable, write_text
 from data.tools.terminal import say, show
+from probe.results import SCORES
 
 REPORT = "report.html"
+NOTHING_PLACED = (
+    "Tables K4, S1, D and C, patches placed on a canvas: nothing measured. `extract-features "
+    "--placed grid && train-probes --placed && train-probes --channels`\n"
+)
 
 
 @dataclass(frozen=True)
@@ -45,6 +52,18 @@ class _Work:
     cells: dict[str, pd.DataFrame]  # by table
     grids: dict[str, list[Grid]]
 
+    @property
+    def of_maps(self) -> bool:
+        """Whether there are readouts of position maps."""
+        return not self.material.measured.empty
+
+    @property
+    def qualities(self) -> list[QualityTable]:
+        """What the scores of position maps rest on."""
+        if not self.of_maps:
+            return []
+        return quality_tables(self.material.results, self.material.chosen)
+
 
 def make_tables(config: TablesConfig) -> Path:
     """Print the tables (or the claims), write everything asked for to `config.out`.
@@ -52,10 +71,10 @@ def make_tables(config: TablesConfig) -> Path:
     Returns the report where one was written, and the folder otherwise. Raises `UserError` when
     there are no results, they are damaged, a filter leaves nothing, or `out` cannot be written.
     """
-    results = read_results(config.results_dir)
+    results = _results(config.results_dir)
     check_writable(config.out, "--out")
     if results.scores.empty:
-        return _only_other_kinds(config, results)
+        return _without_maps(config, results)
     for sentence in (*results.left_out, *repeated_pixels(results), *trained_and_scored(results)):
         say(sentence)
     if config.claims:
@@ -70,8 +89,16 @@ def make_tables(config: TablesConfig) -> Path:
     printed = config.table or [name for name in work.grids if tables[name].printed]
     shown = [grid for name in printed for grid in work.grids[name]]
     show("\n".join(_printed(grid, asked=bool(config.table)) for grid in shown))
+    if not config.table and not has_placed(config.results_dir):
+        show(NOTHING_PLACED)
     show(summary_markdown(work.material.chosen))
     return made
+
+
+def _results(folder: Path) -> Results:
+    """The scores of position maps, or none where there are placed studies alone."""
+    alone = has_placed(folder) and not (folder / SCORES).exists()
+    return without_scores(folder) if alone else read_results(folder)
 
 
 def _printed(grid: Grid, *, asked: bool) -> str:
@@ -85,7 +112,12 @@ def _printed(grid: Grid, *, asked: bool) -> str:
 def _fill(config: TablesConfig, material: Material) -> _Work:
     """The cells of the tables asked for, or of all that have any."""
     tables = find_tables()
-    names = config.table or [n for n, table in tables.items() if table.is_filled(material)]
+    maps = not material.measured.empty
+    names = config.table or [
+        name
+        for name, table in tables.items()
+        if (maps or not table.of_maps) and table.is_filled(material)
+    ]
     cells = {name: tables[name].cells(tables[name], material) for name in names}
     return _Work(config, material, cells, {name: grids(part) for name, part in cells.items()})
 
@@ -103,6 +135,21 @@ def _write(work: _Work, formats: tuple[str, ...]) -> Path:
     return work.config.out
 
 
+def _without_maps(config: TablesConfig, results: Results) -> Path:
+    """What results without readouts of position maps hold: other kinds, placed studies."""
+    made = config.out
+    if len(results.others):
+        made = _only_other_kinds(config, results)
+    if not has_placed(config.results_dir):
+        return made
+    if config.claims:
+        return _show_claims(config, _comparisons(config, results, None))
+    work = _fill(config, Material(results, pd.DataFrame(), config.backbone, config.levels))
+    made = _write(work, config.format or FORMATS)
+    show("\n".join(markdown(g, intervals=False) for blocks in work.grids.values() for g in blocks))
+    return made
+
+
 def _only_other_kinds(config: TablesConfig, results: Results) -> Path:
     """`probes.md` and `probes.csv` of results without the dense maps of all other tables."""
     table = other_kinds(results)
@@ -116,7 +163,10 @@ def _only_other_kinds(config: TablesConfig, results: Results) -> Path:
 def _only_claims(config: TablesConfig, results: Results) -> Path:
     measured = measure(results)
     select(measured, config.backbone)  # raises for an unknown name
-    comparisons = _comparisons(config, results, measured)
+    return _show_claims(config, _comparisons(config, results, measured))
+
+
+def _show_claims(config: TablesConfig, comparisons: pd.DataFrame) -> Path:
     if comparisons.empty:
         raise UserError(
             f"no claim of the paper can be tested on --backbone {', '.join(config.backbone)}: "
@@ -160,10 +210,13 @@ def _only_comparison(config: TablesConfig, results: Results) -> Path:
     return config.out / "compare.md"
 
 
-def _comparisons(config: TablesConfig, results: Results, measured: pd.DataFrame) -> pd.DataFrame:
+def _comparisons(
+    config: TablesConfig, results: Results, measured: pd.DataFrame | None
+) -> pd.DataFrame:
     """What decides the claims about the chosen backbones, from all their readouts."""
-    comparisons = compare_readings(results, measured)
-    if not config.backbone:
+    of_maps = [compare_readings(results, measured)] if measured is not None else []
+    comparisons = pd.concat([*of_maps, compare_placed(results.folder)], ignore_index=True)
+    if not config.backbone or comparisons.empty:
         return comparisons
     return comparisons[comparisons["backbone"].isin(config.backbone)]
 
@@ -172,14 +225,14 @@ def _write_markdown(work: _Work) -> None:
     for name, blocks in work.grids.items():
         text = "\n".join(markdown(grid) for grid in blocks)
         write_text(work.config.out / f"table_{name}.md", text)
-    for quality in quality_tables(work.material.results, work.material.chosen):
+    for quality in work.qualities:
         write_text(work.config.out / f"{quality.name}.md", quality_markdown(quality))
 
 
 def _write_csv(work: _Work) -> None:
     for name, table in work.cells.items():
         write_text(work.config.out / f"table_{name}.csv", csv_text(table))
-    for quality in quality_tables(work.material.results, work.material.chosen):
+    for quality in work.qualities:
         write_text(work.config.out / f"{quality.name}.csv", csv_text(quality.rows))
 
 
@@ -203,7 +256,7 @@ def _write_claims(out: Path, comparisons: pd.DataFrame) -> tuple[Path, str]:
     by_claim = dict(list(comparisons.groupby(key, sort=False)))
     entries = []
     for claim in json.loads(claims.to_json(orient="records")):
-        part = by_claim[tuple(claim[name] for name in key)].drop(columns=key)
+        part = by_claim[tuple(claim[name] for name in key)].drop(columns=[*key, "statement"])
         entries.append({**claim, "comparisons": json.loads(part.to_json(orient="records"))})
     write_text(out / "claims.json", json.dumps(entries, indent=1, ensure_ascii=False) + "\n")
     return out / "claims.json", text
@@ -213,30 +266,36 @@ def _write_pictures(work: _Work, formats: tuple[str, ...]) -> Path:
     """Figures, and the report; matplotlib is imported only here."""
     from analysis.figures.catalogue import draw_all
     from analysis.figures.style import save
+    from analysis.placed.drawings import draw_placed
 
-    out = work.config.out
-    drawings = list(
-        draw_all(work.material.results, work.material.chosen, work.config.figure_images)
+    out, material = work.config.out, work.material
+    drawings = (
+        list(draw_all(material.results, material.chosen, work.config.figure_images))
+        if work.of_maps
+        else []
     )
+    placed = list(draw_placed(material.results.folder))
     for kind in FIGURE_FORMATS:
         if kind in formats:
             (out / "figures").mkdir(exist_ok=True)
-            for drawing in drawings:
+            for drawing in [*drawings, *placed]:
                 save(drawing.figure, out / "figures" / f"{drawing.name}.{kind}", kind)
     if "html" not in formats:
         return out
     from analysis.write.report import Content, report
 
-    comparisons = _comparisons(work.config, work.material.results, work.material.measured)
+    measured = material.measured if work.of_maps else None
+    comparisons = _comparisons(work.config, material.results, measured)
     _write_claims(out, comparisons)
     content = Content(
-        work.material.results,
-        work.material.chosen,
+        material.results,
+        material.chosen if work.of_maps else material.measured,
         [grid for blocks in work.grids.values() for grid in blocks],
         decide(comparisons),
         drawings,
+        placed,
         command_line(work.config),
-        agreement_lines(agreement(work.material)),
+        agreement_lines(agreement(material)) if work.of_maps else [],
     )
     write_text(out / REPORT, report(content))
     return out / REPORT

@@ -128,4 +128,4 @@ def test_frames_hold_all_rows_of_the_files():
         assert f"{shown.spc:g}" == f"{float(row['spc']):g}"
     tasks = task_tables()
     assert tasks.loc[0, "value"] == 0.36
-    assert set(tasks["table"]) == {"5a", "5b", "S1", "S2"}
+    assert set(tasks["table"]) == {"5a", "5b", "S2"}

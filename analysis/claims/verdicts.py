@@ -37,10 +37,11 @@ def every_claim() -> list[Claim]:
 def compare_readings(results: Results, measured: pd.DataFrame | None = None) -> pd.DataFrame:
     """Every comparison of every claim: one row per condition, backbone and comparison.
 
-    Columns: claim, condition, backbone, comparison, difference (mean SPC of the one minus the
-    other), low and high (95 %), n_images, more and less (the two SPCs), published_difference
-    (of the paper, NaN where it has none), status (of readouts that did not converge), reason (why
-    there is no interval, or empty), fill (the command that would measure it, or empty).
+    Columns: claim, statement, condition, backbone, comparison, difference (mean SPC of the one
+    minus the other), low and high (95 %), n_images, more and less (the two SPCs),
+    published_difference (of the paper, NaN where it has none), status (of readouts that did not
+    converge), reason (why there is no interval, or empty), fill (the command that would measure
+    it, or empty).
     """
     if measured is None:
         measured = measure(results)
@@ -56,6 +57,7 @@ def compare_readings(results: Results, measured: pd.DataFrame | None = None) -> 
                 rows += [
                     {
                         "claim": claim.name,
+                        "statement": claim.statement,
                         "condition": condition,
                         "backbone": backbone,
                         **judge.compare(claim, backbone, comparison),
@@ -75,7 +77,7 @@ def decide(comparisons: pd.DataFrame) -> pd.DataFrame:
     """
     key = ["condition", "claim", "backbone"]
     rows = [_decide(part) for _, part in comparisons.groupby(key, sort=False)]
-    columns = ["statement", "verdict", *comparisons.columns.drop("reason")]
+    columns = ["statement", "verdict", *comparisons.columns.drop(["statement", "reason"])]
     return pd.DataFrame(rows, columns=[*columns, "n_comparisons", "n_measured", "why"])
 
 
@@ -184,10 +186,8 @@ def _decide(part: pd.DataFrame) -> dict[str, Any]:
         why = f"{len(done)} of {len(done)} comparisons hold"
     if row["status"]:
         why += f"; a readout of {row['comparison']} is {row['status']}"
-    claim = next(claim for claim in every_claim() if claim.name == row["claim"])
     counts = {"n_comparisons": len(part), "n_measured": int(measured.sum())}
     return {
-        "statement": claim.statement,
         "verdict": verdict,
         **row.drop("reason").to_dict(),
         **counts,

@@ -61,7 +61,7 @@ def position_tables() -> pd.DataFrame:
 
 
 def task_tables() -> pd.DataFrame:
-    """Table 5 of the paper and the two tables (`S1`, `S2`) of the slides, one row per value."""
+    """Table 5 of the paper and table `S2` of the slides, one row per value; S1 is with K4."""
     file = resources.files("analysis") / "published" / "task_tables.csv"
     with file.open(encoding="utf-8") as opened:
         return pd.read_csv(opened, keep_default_na=False)

@@ -180,6 +180,15 @@ def _by_kind(path: Path, texts: pd.DataFrame, key: list[str]) -> tuple[pd.DataFr
     return texts[~of_another], checked(path, others, kinds, key=key, optional=_OPTIONAL_KINDS)
 
 
+def without_scores(folder: Path) -> Results:
+    """Results of a folder that holds other studies, and no readout of position maps."""
+    kinds = {"pattern": TEXT, **_SCORE_KINDS, **_OPTIONAL_KINDS, **more_metrics()}
+    image_kinds = {"run": TEXT, **_IMAGE_SCORE_KINDS, **more_metrics()}
+    columns = (kinds, image_kinds, {"run": TEXT, **_LOSS_KINDS}, {"run": TEXT, **_CURVE_KINDS})
+    scores, images, losses, curves = (pd.DataFrame(columns=list(names)) for names in columns)
+    return Results(folder, scores, images, losses, curves, {})
+
+
 def _without_copies(
     folder: Path, texts: pd.DataFrame, key: list[str]
 ) -> tuple[pd.DataFrame, tuple[str, ...]]:

@@ -49,9 +49,12 @@ def is_missing(cell: Any) -> bool:
 
 
 def ours(cell: Any, metric: str) -> str:
-    """Our value, with its marks; `missing` or `undefined` where there is none."""
+    """Our value, with its marks; `missing` or `undefined` where there is none.
+
+    A dash where nothing of ours may stand: no command would fill the cell.
+    """
     if is_missing(cell):
-        return MISSING
+        return MISSING if cell.fill else NOTHING
     value = getattr(cell, metric)
     text = number(value) if np.isfinite(value) else UNDEFINED
     return text + marks(cell, metric)
@@ -100,7 +103,7 @@ def lines(found: list[Any], grid: Grid, *, intervals: bool = True) -> list[tuple
     """What stands in one row of a table, line by line: a name, then each metric of every cell.
 
     `found` has None for cells that nobody asked for. Lines that would say nothing are left out:
-    intervals where there are none, deviations of one seed, and the source's where it is empty.
+    intervals where there are none, deviations of one seed, and the source's where it has nothing.
     """
     kinds: list[tuple[str, Callable[[Any, str], str]]] = [(OURS, ours)]
     if intervals:
@@ -114,8 +117,8 @@ def lines(found: list[Any], grid: Grid, *, intervals: bool = True) -> list[tuple
         (name, [NOTHING if c is None else text(c, m) for c in found for m in grid.metrics])
         for name, text in kinds
     ]
-    optional = (INTERVAL, DEVIATION)
-    return [(n, t) for n, t in written if n not in optional or set(t) != {NOTHING}]
+    said = [(name, texts) for name, texts in written if set(texts) != {NOTHING}]
+    return said or written[:1]
 
 
 def legend(texts: list[str]) -> list[str]:

@@ -68,7 +68,7 @@ def _grid(table: Table, condition: str, cells: pd.DataFrame) -> Grid:
         table,
         table.metrics or _with_values(cells),
         condition,
-        [ROW_NAMES[name] for name in table.rows],
+        [ROW_NAMES.get(name, name) for name in table.rows],
         [cell_label(table.column, column) for column in columns],
         rows,
         {str(command): int(count) for command, count in missing.items()},

@@ -1,8 +1,8 @@
 """What a table is, and which there are.
 
-A table is one `Table` object in a file of this folder, or one given to `add_table`; it is found by
-its name. Its published numbers are a CSV file with the columns of
-`analysis/published/position_tables.csv`.
+A table is one `Table` object in a file of this folder or of `analysis/placed/tables/`, or one
+given to `add_table`; it is found by its name. Its published numbers are a CSV file with the
+columns of `analysis/published/position_tables.csv`.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+import analysis.placed.tables
 import analysis.tables
 from analysis.claims.claim import Claim
 from analysis.read.measured import select
@@ -67,6 +68,7 @@ class Table:
     metrics: tuple[str, ...] = ()  # empty: every metric of the scores
     claims: tuple[Claim, ...] = ()  # that its cells decide
     swept: bool = False  # whether `train-probes --sweep` trains its heads
+    of_maps: bool = True  # of readouts of position maps
     printed: bool = True  # on the terminal, without being asked for
     is_filled: Callable[[Material], bool] = lambda material: True  # or left out, unless asked for
 
@@ -84,8 +86,11 @@ def add_table(table: Table) -> None:
 
 
 def find_tables() -> dict[str, Table]:
-    """Every table by its name, those of this folder first."""
-    names = (module.name for module in pkgutil.iter_modules(analysis.tables.__path__))
-    modules = [importlib.import_module(f"analysis.tables.{name}") for name in names]
+    """Every table by its name, those of the package first."""
+    modules = [
+        importlib.import_module(f"{package.__name__}.{module.name}")
+        for package in (analysis.tables, analysis.placed.tables)
+        for module in pkgutil.iter_modules(package.__path__)
+    ]
     found = [one for module in modules for one in vars(module).values() if isinstance(one, Table)]
     return {table.name: table for table in sorted(found, key=lambda table: table.name)} | _ADDED

@@ -39,6 +39,7 @@ class Content:
     grids: list[Grid]
     claims: pd.DataFrame  # what `analysis.claims.verdicts.decide` gives
     drawings: list[Drawing]
+    placed: list[Drawing]  # of placed studies
     command: str  # that made the report
     agreement: list[str]  # with the published numbers, in sentences
 
@@ -55,15 +56,16 @@ def report(content: Content) -> str:
     )
     results = content.results
     return environment.get_template("report.html").render(
-        conditions=list(dict.fromkeys(content.measured["condition"])),
-        summary=summary_lines(content.measured),
-        summary_title=summary_title(content.measured),
+        conditions=list(dict.fromkeys(content.measured.get("condition", []))),
+        **_summary(content.measured),
         agreement=content.agreement,
         claims=_claim_groups(content.claims),
         verdicts=_counted(content.claims["verdict"]),
-        tables=[_table(grid) for grid in content.grids],
-        qualities=[_quality(table) for table in quality_tables(results, content.measured)],
+        tables=[_table(grid) for grid in content.grids if grid.table.of_maps],
+        placed_tables=[_table(grid) for grid in content.grids if not grid.table.of_maps],
+        qualities=_qualities(content),
         figures=[_figure(drawing) for drawing in content.drawings],
+        placed_figures=[_figure(drawing) for drawing in content.placed],
         runs=[_run(run, results) for run in results.runs],
         status_names=STATUSES,
         statuses=_statuses(results),
@@ -72,6 +74,18 @@ def report(content: Content) -> str:
         commands=_commands(content),
         marks=cells.MARKS,
     )
+
+
+def _summary(measured: pd.DataFrame) -> dict[str, Any]:
+    if measured.empty:  # placed studies alone
+        return {"summary": [], "summary_title": ""}
+    return {"summary": summary_lines(measured), "summary_title": summary_title(measured)}
+
+
+def _qualities(content: Content) -> list[dict[str, Any]]:
+    if content.measured.empty:
+        return []
+    return [_quality(table) for table in quality_tables(content.results, content.measured)]
 
 
 def _counted(verdicts: pd.Series) -> list[tuple[str, int]]:
@@ -200,6 +214,8 @@ def _heads(results: Results) -> pd.DataFrame:
 
 def _statuses(results: Results) -> list[dict[str, Any]]:
     """How many readouts ended how, by run."""
+    if not results.runs:
+        return []
     heads = _heads(results)
     counts = heads.groupby(["run", "status"], sort=False).size().unstack(fill_value=0)
     return [
@@ -228,6 +244,8 @@ def _commands(content: Content) -> list[str]:
     """The commands that give this report again, in order."""
     extract: list[str] = []
     train: list[str] = []
+    if content.measured.empty:
+        return [content.command]
     for _, part in content.measured.groupby("condition", sort=False):
         known = situation(part, content.results)
         extract += [extract_command(*place, known) for place in sorted(known.caches)]

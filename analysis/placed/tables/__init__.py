@@ -1,0 +1,1 @@
+"""Tables K4, S1, D and C."""

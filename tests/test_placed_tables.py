@@ -1,0 +1,175 @@
+"""Tables K4, S1, D and C, beside the published numbers."""
+
+import csv
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from placed_builder import PlacedBuilder, write_ablations
+from results_builder import demo_results
+
+from analysis.config import TablesConfig
+from analysis.make import make_tables
+from analysis.placed.read import read_placed
+from data.tools.errors import UserError
+
+PUBLISHED = Path(__file__).parents[1] / "analysis" / "published" / "placed_tables.csv"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("placed")
+    demo_results(folder)
+    builder = PlacedBuilder().grid(3, classes=True).grid(7, classes=True).corners()
+    for padding in ("circular", "reflect"):
+        builder.grid(3, backbone_padding=padding)
+    builder.grid(3, canvas="white").corners(backbone="densenet121")
+    builder.write(folder)
+    write_ablations(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def tables(folder: Path) -> Path:
+    config = TablesConfig(results_dir=folder, out=folder / "tables", format=("md", "csv", "tex"))
+    make_tables(config)
+    return folder / "tables"
+
+
+def read(path: Path) -> list[dict[str, str]]:
+    """Every line of the Markdown tables of a file: labels filled down, the kind of the line."""
+    lines = []
+    for block in path.read_text().split("###")[1:]:
+        rows = [
+            [text.strip() for text in line.strip("|").split("|")]
+            for line in block.splitlines()
+            if line.startswith("|")
+        ]
+        header, labels = rows[0], rows[0].index("")
+        names = [""] * labels
+        for row in rows[2:]:
+            names = row[:labels] if row[0] else names
+            cells = dict(zip(header[labels + 1 :], row[labels + 1 :], strict=True))
+            lines.append(
+                {"line": row[labels], **dict(zip(header[:labels], names, strict=True)), **cells}
+            )
+    return lines
+
+
+def published_rows(table: str) -> list[dict[str, str]]:
+    with PUBLISHED.open(newline="") as file:
+        return [row for row in csv.DictReader(file) if row["table"] == table]
+
+
+def test_every_published_accuracy_stands_in_its_cell(tables: Path):
+    seen = 0
+    for row in published_rows("K4"):
+        weights = "untrained" if row["weights"] == "random" else row["weights"]
+        (line,) = {
+            tuple(sorted(line.items()))
+            for line in read(tables / "table_K4.md")
+            if line["line"] == "published"
+            and line["network"] == f"{row['network']}, {weights}"
+            and line["pooling"] == row["pooling"]
+        }
+        assert dict(line)[f"{row['column']} accuracy %"] == f"{float(row['value']):.1f}"
+        seen += 1
+    for row in published_rows("S1"):
+        found = [
+            line
+            for line in read(tables / "table_S1.md")
+            if line["line"] == "published"
+            and line["network"] == row["network"]
+            and line["reading"] == row["reading"]
+        ]
+        assert found
+        for line in found:
+            assert line["kind"] == "trained for the task on CIFAR-10"
+            assert line[f"{row['column']} accuracy %"] == f"{float(row['value']):.1f}"
+        seen += 1
+    assert seen == len(PUBLISHED.read_text().splitlines()) - 1 == 32
+
+
+def test_no_frozen_network_stands_in_a_cell_of_cifar(tables: Path):
+    cells = pd.read_csv(tables / "table_S1.csv")
+    both = cells["accuracy_percent"].notna() & cells["published_accuracy_percent"].notna()
+    assert not both.any()
+    ours = cells[cells["accuracy_percent"].notna()]
+    assert set(ours["kind"]) == {"frozen"}
+    assert ours["published_accuracy_percent"].isna().all()
+    assert cells["fill"].isna().all()
+
+
+def test_s1_gives_accuracy_above_chance(tables: Path):
+    cells = pd.read_csv(tables / "table_S1.csv")
+    row = cells[(cells["network"] == "resnet18-permutenet") & (cells["column"] == "location 3x3")]
+    expected = 100 * (0.788 - 1 / 9) / (1 - 1 / 9)
+    assert row["published_above_chance_percent"].iloc[0] == pytest.approx(expected, abs=1e-3)
+    ours = cells[cells["kind"] == "frozen"].query(
+        "reading == 'ordered' and column == 'location 7x7' and network == 'resnet18, untrained'"
+    )
+    assert set(ours["above_chance_percent"].dropna().round(6)) == {90.0}
+
+
+def test_k4_sets_ours_beside_the_published_only_where_the_network_is_the_same(tables: Path):
+    cells = pd.read_csv(tables / "table_K4.csv")
+    (row,) = cells.query(
+        "network == 'resnet18, untrained' and pooling == 'max' and border == 64"
+    ).itertuples()
+    assert (row.accuracy_percent, row.published_accuracy_percent) == (80.0, 80.5)
+    assert row.accuracy_percent_difference == pytest.approx(-0.5)
+    trained = cells[cells["network"] == "resnet18, trained for the task"]
+    assert trained["accuracy_percent"].isna().all()
+    imagenet = cells[(cells["network"] == "resnet18, imagenet") & (cells["border"] == 0)]
+    assert imagenet["fill"].str.contains("--weights imagenet --placed corners --border 0").all()
+    text = (tables / "table_K4.md").read_text()
+    assert "cells missing: `extract-features --backbone resnet18 --weights imagenet" in text
+
+
+def test_d_shows_paddings_by_canvas_and_ring(tables: Path):
+    lines = [line for line in read(tables / "table_D.md") if line["line"] == "ours"]
+    (circular,) = [
+        line
+        for line in lines
+        if line["network"] == "resnet18, untrained, circular padding"
+        and line["ring"] == "all cells"
+    ]
+    assert circular["black accuracy %"] == "11.1"
+    assert circular["white accuracy %"] == "–"
+    inner = [line for line in lines if line["ring"] == "32 pixels from the border"]
+    assert {line["network"] for line in inner} >= {"resnet18, untrained"}
+
+
+def test_c_sets_the_top_channels_beside_random_ones(tables: Path):
+    lines = [line for line in read(tables / "table_C.md") if line["line"] == "ours"]
+    found = {(line["head"], line["which"]): line for line in lines}
+    assert found["head kept", "top"]["100 %"] == "50.0"
+    assert found["head kept", "random"]["100 %"] == "45.0"
+    assert found["solved again without them", "top"]["0 %"] == "100.0"
+    assert found["solved from them alone", "random"]["0 %"] == "–"
+
+
+def test_studies_without_scores_of_maps_make_their_tables_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    PlacedBuilder().grid(3).write(tmp_path)
+    make_tables(TablesConfig(results_dir=tmp_path, out=tmp_path / "tables"))
+    assert "Table S1." in capsys.readouterr().out
+    assert (tmp_path / "tables" / "table_S1.md").exists()
+
+
+def test_without_placed_studies_their_tables_are_not_made(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    demo_results(tmp_path)
+    make_tables(TablesConfig(results_dir=tmp_path, out=tmp_path / "tables", format=("md",)))
+    assert not (tmp_path / "tables" / "table_S1.md").exists()
+    assert "Tables K4, S1, D and C" in capsys.readouterr().out
+
+
+def test_a_damaged_file_is_named_with_its_row(tmp_path: Path):
+    PlacedBuilder().grid(3).write(tmp_path)
+    path = tmp_path / "placed.csv"
+    path.write_text(path.read_text().replace(",mean,location,", ",median,location,", 1))
+    with pytest.raises(UserError, match=r"placed\.csv, row 2: pooling is 'median'"):
+        read_placed(tmp_path)
