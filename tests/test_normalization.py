@@ -102,6 +102,23 @@ def test_a_backbone_sees_its_own_and_the_level_input_does_not() -> None:
     torch.testing.assert_close(paper["f1"], images)
 
 
+def test_caffes_weights_see_none_as_torchvisions_do() -> None:
+    # A network of caffe's units, and the same one with its first kernel turned to ImageNet's.
+    generator = torch.Generator().manual_seed(2)
+    images = torch.rand(2, 3, 9, 9, generator=generator)
+    caffe = torch.randn(4, 3, 3, 3, generator=generator) / 255
+    deviations = torch.tensor([0.229, 0.224, 0.225])
+    turned = caffe.flip(1) * 255 * deviations[:, None, None]
+
+    def seen(kernel: torch.Tensor, normalization: str) -> torch.Tensor:
+        return torch.conv2d(normalize(images, normalization), kernel, padding=1)
+
+    torch.testing.assert_close(seen(caffe, "caffe-none"), seen(turned, "none"))
+    # The mean of `caffe`, which zero padding sees, over the same deviations.
+    own = "0.4,0.5,0.6/0.229,0.224,0.225"
+    torch.testing.assert_close(seen(caffe, "caffe:153,127.5,102"), seen(turned, own))
+
+
 def test_timm_says_what_its_weights_want() -> None:
     timm = pytest.importorskip("timm")
     from extract.backbones.backbone import load_backbone

@@ -61,7 +61,8 @@ def test_the_file_of_a_package_is_loaded(small: dict[str, torch.Tensor]) -> None
     assert backbone.weights_match["matched_by"] == "order"
     assert backbone.normalization("imagenet") == PACKAGED["hed"].normalization
     assert backbone.normalization("caffe") == PACKAGED["hed"].normalization  # with its own mean
-    assert backbone.normalization("none") == "none"  # `paper` stays [0, 1]
+    assert backbone.normalization("none") == "caffe-none"  # `paper` stays [0, 1], in its units
+    assert backbone.normalization("half") == "half"
 
 
 @pytest.mark.usefixtures("small")

@@ -16,7 +16,7 @@ from data.vocabulary import IMAGE_SIZE
 from extract.backbones.border import Window
 from extract.backbones.checkpoints.label import state_sha256
 from extract.backbones.depths import Depths
-from extract.backbones.normalization import normalize
+from extract.backbones.normalization import CAFFE, CAFFE_NONE, normalize
 from extract.backbones.padding import set_padding
 from extract.backbones.sources.find import build
 from extract.backbones.table import BACKBONES
@@ -55,9 +55,12 @@ class Backbone:
     def normalization(self, asked: str) -> str:
         """What it sees under a recipe that asks for this.
 
-        Where that is ImageNet's numbers, or caffe without numbers, its weights' own are meant.
+        Where that is ImageNet's numbers, or caffe without numbers, its weights' own are meant. [0, 1]
+        is meant in the units of its weights: as such it is next to black to those that want caffe's.
         """
         own = self.own_normalization
+        if asked == "none" and own and own.startswith(CAFFE):
+            return CAFFE_NONE
         return own if own and (asked == "imagenet" or own.startswith(f"{asked}:")) else asked
 
 

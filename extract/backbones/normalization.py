@@ -27,10 +27,19 @@ class Normalization:
     blue_first: bool = False
 
 
+_IMAGENET = Normalization((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+CAFFE_NONE = "caffe-none"
+
 NAMED = {
     "none": Normalization((0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
-    "imagenet": Normalization((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+    "imagenet": _IMAGENET,
     "half": Normalization((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
+    # A first kernel for caffe's images is one for ImageNet-normalised ones over 255 deviations.
+    CAFFE_NONE: Normalization(
+        (0.0, 0.0, 0.0),
+        tuple(1 / (255 * std) for std in _IMAGENET.std),  # type: ignore[arg-type]
+        blue_first=True,
+    ),
 }
 
 
@@ -38,6 +47,8 @@ def parse_normalization(text: str) -> Normalization:
     """What `text` asks for.
 
     - `none`: [0, 1]; `imagenet`: ImageNet's mean and deviation; `half`: .5 and .5, so [-1, 1].
+    - `caffe-none`: to weights that want `caffe` what `none` is to those that want `imagenet`: blue,
+      green, red in 0 to 255, times ImageNet's deviations.
     - `caffe`: blue, green, red in 0 to 255 minus 103.939, 116.779, 123.68, or minus the three
       numbers of `caffe:B,G,R`.
     - `MEAN/STD`: numbers of your own in [0, 1], one for all channels or three (red, green, blue).
