@@ -53,7 +53,7 @@ class ExtractConfig:
     )
     normalization: str | None = setting(
         "Normalisation of the images, instead of the protocol's: none, imagenet, half, caffe, "
-        "caffe:B,G,R or MEAN/STD.",
+        "caffe-none, caffe:B,G,R or MEAN/STD.",
         None,
     )
     taps: str | None = setting(
