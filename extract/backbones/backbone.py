@@ -55,8 +55,8 @@ class Backbone:
     def normalization(self, asked: str) -> str:
         """What it sees under a recipe that asks for this.
 
-        Where that is ImageNet's numbers, or caffe without numbers, its weights' own are meant. Where
-        it is [0, 1], that is in the units of its weights: to those of caffe's it would be black.
+        Where that is ImageNet's numbers, or caffe without numbers, its weights' own are meant.
+        Where it is [0, 1], that is in the units of its weights: to caffe's it would be black.
         """
         own = self.own_normalization
         if asked == "none" and own and own.startswith(CAFFE):
