@@ -31,6 +31,7 @@ from extract.pipeline import ShardReport
 from extract.precision import resolve_precision
 from extract.weights_label import free_label
 
+SCANS = ".scans"  # in the folder of the caches: what was found in folders of images
 TASK_SHARDS = 4  # at most, so that a worker that dies takes little work with it
 MOST_ROUNDS = 3  # of mending shards: what is damaged again and again is the disk
 
@@ -94,6 +95,7 @@ def _prepare(
         seed=config.seed,
         num_workers=count_cores() if config.num_workers is None else config.num_workers,
         image_size=config.image_size,
+        scans=config.cache_dir / SCANS,
     )
     found = replace(found, score_transposed=config.score_transposed)
     _report_images(found, config.strict)

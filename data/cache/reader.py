@@ -26,7 +26,7 @@ from data.cache.shards import SHARD_IMAGES
 from data.images.source import BadImage, ImageRecord
 from data.protocols import is_of_today
 from data.tools.errors import UserError
-from data.tools.files import open_regular, sha256_of_open
+from data.tools.files import FileStamp, file_stamp, open_regular, sha256_of_open
 from data.tools.hdf5 import own_dataset
 from data.vocabulary import GRID
 
@@ -76,12 +76,12 @@ class FeatureCache:
         self.folder = Path(folder)
         if self.folder.is_file():
             raise UserError(f"{folder} is a file: give the folder of the cache, {folder.parent}")
-        opened = _stamp(self.folder / INDEX)
+        opened = file_stamp(self.folder / INDEX)
         self._index = read_index(self.folder)
         if not is_of_today(self.identity.protocol, self.identity.features):
             raise OtherRecipeError(self)
         self._stamps = self._check()
-        if _stamp(self.folder / INDEX) != opened:
+        if file_stamp(self.folder / INDEX) != opened:
             raise self._overwritten(INDEX)
 
     @property
@@ -215,15 +215,15 @@ class FeatureCache:
                 f"{path} cannot be read ({error}): run extract-features --verify {self.folder}"
             ) from error
 
-    def _check(self) -> list[_Stamp]:
+    def _check(self) -> list[FileStamp]:
         """The parts fit together: counts, and every shard there in its full size."""
         counts = describe_images(self.records)
         if counts != self.identity.images or len(self._index.checksums) != len(self.records):
             raise UserError(f"{self.folder}: the image table does not match the identity")
-        stamps: list[_Stamp] = []
+        stamps: list[FileStamp] = []
         for shard, size in enumerate(self._index.sizes):
             path = self.folder / shard_name(shard)
-            stamp = _stamp(path)
+            stamp = file_stamp(path)
             if stamp is None or stamp[0] != size:
                 state = "missing" if stamp is None else f"{stamp[0]} bytes long instead of {size}"
                 raise UserError(
@@ -234,7 +234,7 @@ class FeatureCache:
 
     def _check_opened(self, shard: int, file: FileIO) -> None:
         """Raise `UserError` unless the open shard is the one that the index tells of."""
-        stamp = _stamp(file.fileno())
+        stamp = file_stamp(file.fileno())
         if stamp == self._stamps[shard]:
             return
         # A copy, another machine's view of the disk, or a repair: the same bytes will do.
@@ -248,18 +248,6 @@ class FeatureCache:
             f"{self.folder / name} is not the file that was opened: the cache was overwritten or "
             "changed meanwhile; wait until it is complete, then run the same command again"
         )
-
-
-_Stamp = tuple[int, int, int] | None  # size, time of the last change, inode; None: no such file
-
-
-def _stamp(file: Path | int) -> _Stamp:
-    """What tells a file from another under its name, without reading it."""
-    try:
-        status = os.stat(file)
-    except FileNotFoundError:
-        return None
-    return status.st_size, status.st_mtime_ns, status.st_ino
 
 
 def _read_compressed(

@@ -18,11 +18,12 @@ from data.cache.members import (
     MANIFEST,
     cache_files,
     remove_leftovers,
+    shard_name,
 )
 from data.cache.reader import FeatureCache, OtherRecipeError
 from data.cache.shards import shard_count, shard_rows
 from data.tools.errors import UserError
-from data.tools.files import read_bytes, write_bytes
+from data.tools.files import FileStamp, file_stamp, read_bytes, write_bytes
 from data.tools.terminal import say
 from data.vocabulary import GRID
 
@@ -43,6 +44,7 @@ class CacheWriter:
     def __init__(self, folder: Path, manifest: Manifest) -> None:
         self.folder = folder
         self.manifest = manifest
+        self._owned: FileStamp = None  # of a manifest in the folder that was seen to be this one
 
     def __enter__(self) -> CacheWriter:
         try:
@@ -80,15 +82,18 @@ class CacheWriter:
 
         Between two shards another run may have made the cache again, or its folder may be gone.
         """
-        try:
+        stamp, found = None, None
+        with suppress(UserError, OSError):
+            stamp = file_stamp(self.folder / MANIFEST)
+            if stamp is not None and stamp == self._owned:
+                return  # a long one takes seconds to read, and there are many shards
             found = read_manifest(self.folder).digest
-        except (UserError, OSError):
-            found = None
         if found != self.manifest.digest:
             raise UserError(
                 f"{self.folder} was deleted or begun anew by another run while this one was at "
                 "work: nothing of this one was mixed in; run it again, or use another --cache-dir"
             )
+        self._owned = stamp
 
     def is_complete(self) -> bool:
         """Whether the folder holds this cache, whole as far as opening it tells.
@@ -119,7 +124,7 @@ class CacheWriter:
         no room. Call it alone.
         """
         before = self._unfinished(calibrated=measure is not None)
-        self.check_space(self.missing(self.all_shards))
+        self.check_space(self._absent())
         if before is None:
             statistics = self._calibrate(measure)
             self._refuse_foreign_shards()
@@ -146,6 +151,11 @@ class CacheWriter:
         """Those of `shards` that are not there, or not right."""
         return [s for s in shards if shard_fault(self.folder, s, self.manifest) is not None]
 
+    def _absent(self) -> list[int]:
+        """Shards that no file is there of, which is quicker to say than whether it is right."""
+        names = {path.name for path in cache_files(self.folder)}
+        return [shard for shard in self.all_shards if shard_name(shard) not in names]
+
     def complete(self, known: Mapping[int, str], own: Iterable[int]) -> bool:
         """Write the index when every shard is there; False when one of `own` has to be made again.
 
@@ -153,9 +163,9 @@ class CacheWriter:
         damaged. Call it alone.
         """
         self.check_owner()
-        missing = self.missing(self.all_shards)
-        if set(missing) & set(own):
+        if self.missing(own):
             return False
+        missing = self._absent() or self.missing(self.all_shards)
         if missing:
             say(
                 f"{len(missing)} of {len(self.all_shards)} shards are still missing: the job that "

@@ -43,18 +43,22 @@ _UPRIGHT = {  # EXIF orientation -> what undoes it
 logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 
+class UnreadableError(DecodingError):
+    """Why the bytes of a file cannot be had, whatever they are: another user may read them."""
+
+
 def read_image_file(path: Path) -> bytes:
     """The bytes of the file, after `with_retries` where the disk fails.
 
-    Raises `DecodingError` where there is nothing sensible to read, and `OSError` where the
-    machine is at fault and not the file.
+    Raises `DecodingError` where there is nothing sensible to read (`UnreadableError`: where it is
+    missing or forbidden), and `OSError` where the machine is at fault and not the file.
     """
     try:
         return with_retries(lambda: _read(path))
     except OSError as error:
         if not is_fault_of_the_file(error):
             raise
-        raise DecodingError(f"cannot be read: {error.strerror or error}") from None
+        raise UnreadableError(f"cannot be read: {error.strerror or error}") from None
 
 
 def _read(path: Path) -> bytes:

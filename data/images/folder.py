@@ -11,14 +11,20 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from numpy.typing import NDArray
 
-from data.images.decoding import MAX_BYTES, DecodingError, decode_image, read_image_file
+from data.images.decoding import (
+    MAX_BYTES,
+    DecodingError,
+    UnreadableError,
+    decode_image,
+    read_image_file,
+)
 from data.images.formats import RAW_SUFFIXES
+from data.images.scan_index import ScanIndex, Verdict
 from data.images.source import BadImage, ImageRecord
 from data.images.walk import find_files
 from data.machine.budget import Budget
 from data.machine.faults import with_retries
 from data.tools.errors import UserError
-from data.tools.parallel import in_threads
 from data.tools.printable import printable
 from data.tools.progress import progress
 
@@ -58,9 +64,16 @@ class FileImages:
 
 
 def scan_folder(
-    images: str, folder: Path, limit: int | None, image_size: int, num_workers: int
+    images: str,
+    folder: Path,
+    limit: int | None,
+    image_size: int,
+    num_workers: int,
+    scans: Path | None,
 ) -> FileImages:
     """Every image below `folder`, ordered by path, until `limit` of them are good.
+
+    `scans`: folder of the indexes that spare decoding what is known (`ScanIndex`).
 
     Raises `UserError` when the folder does not exist or holds no image that can be decoded.
     """
@@ -70,7 +83,8 @@ def scan_folder(
             f"no images in {str(folder)!r} ({found}): give a folder with files such as .jpg and "
             ".png, or PIL's other formats"
         )
-    good, bad = _examine(images, folder, found.names, limit, image_size, num_workers)
+    index = ScanIndex(scans, folder, num_workers)
+    good, bad = _examine(images, folder, found.names, limit, image_size, index)
     if not good:
         raise UserError(
             f"none of the {len(bad)} images in {str(folder)!r} can be decoded "
@@ -82,11 +96,17 @@ def scan_folder(
 
 
 def scan_files(
-    images: str, paths: Sequence[Path], limit: int | None, image_size: int, num_workers: int
+    images: str,
+    paths: Sequence[Path],
+    limit: int | None,
+    image_size: int,
+    num_workers: int,
+    scans: Path | None,
 ) -> FileImages:
     """The images of a list of files, in the order given; names are the paths as given."""
     names = [str(path) for path in paths]
-    good, bad = _examine(images, Path(), names, limit, image_size, num_workers)
+    index = ScanIndex(scans, Path(), num_workers)
+    good, bad = _examine(images, Path(), names, limit, image_size, index)
     if not good:
         raise UserError(
             f"none of the {len(bad)} {images} images can be decoded ({bad[0].name}: "
@@ -96,40 +116,50 @@ def scan_files(
 
 
 def _examine(
-    images: str, root: Path, names: list[str], limit: int | None, size: int, num_workers: int
+    images: str, root: Path, names: list[str], limit: int | None, size: int, index: ScanIndex
 ) -> tuple[list[ImageRecord], list[BadImage]]:
-    """Decode files in order until `limit` are good: those that are, and those that are not."""
-
-    def examine(name: str) -> ImageRecord | BadImage:
-        try:
-            name.encode("utf-8")
-            if PurePosixPath(name).suffix.lower() in RAW_SUFFIXES:
-                raise DecodingError("a raw file of a camera: develop it to PNG or TIFF")
-            _, sha256 = _decode_file(root / name, size)
-        except UnicodeEncodeError:  # bytes that are not UTF-8, as Python shows them
-            return BadImage(printable(name), images, "its name is not UTF-8: rename it")
-        except DecodingError as error:
-            return BadImage(name, images, str(error))
-        return ImageRecord(name, images, sha256)
-
+    """Take files in order until `limit` are good: those that are, and those that are not."""
     good: list[ImageRecord] = []
     bad: list[BadImage] = []
     done = 0
     while done < len(names) and (limit is None or len(good) < limit):
         # No more than are still missing, so what is listed does not depend on the workers.
         batch = names[done : None if limit is None else done + limit - len(good)]
-        for item in progress(
-            in_threads(examine, batch, num_workers),
+        verdicts = progress(
+            index.verdicts(batch, lambda name: _verdict(root, name, size)),
             total=len(batch),
             description=f"checking {images} images",
             unit="images",
-        ):
-            if isinstance(item, ImageRecord):
-                good.append(item)
+        )
+        for name, verdict in zip(batch, verdicts, strict=True):
+            if verdict.reason:
+                bad.append(BadImage(_in_utf8(name), images, verdict.reason))
             else:
-                bad.append(item)
+                good.append(ImageRecord(name, images, verdict.sha256))
         done += len(batch)
     return good, bad
+
+
+def _verdict(root: Path, name: str, size: int) -> Verdict:
+    """What the file is found to be when it is decoded; raises `UserError` as `_decode_file`."""
+    if _in_utf8(name) != name:
+        return Verdict("", "its name is not UTF-8: rename it", lasting=False)
+    if PurePosixPath(name).suffix.lower() in RAW_SUFFIXES:
+        return Verdict("", "a raw file of a camera: develop it to PNG or TIFF")
+    try:
+        _, sha256 = _decode_file(root / name, size)
+    except DecodingError as error:
+        return Verdict("", str(error), lasting=not isinstance(error, UnreadableError))
+    return Verdict(sha256)
+
+
+def _in_utf8(name: str) -> str:
+    """The name, or how it is shown where its bytes are not UTF-8."""
+    try:
+        name.encode("utf-8")
+    except UnicodeEncodeError:
+        return printable(name)
+    return name
 
 
 def _decode_file(path: Path, size: int) -> tuple[NDArray[np.uint8], str]:
@@ -164,9 +194,11 @@ def _bytes_of(path: Path) -> int:
 
 def _one_folder_note(images: str, used: list[str], found: list[str]) -> list[str]:
     """A line where a limit has left one folder of several, and so perhaps one class."""
+    if used[-1:] == found[-1:]:  # the limit has cut off nothing
+        return []
     folders = {PurePosixPath(name).parent for name in found}
     left = {PurePosixPath(name).parent for name in used}
-    if len(left) > 1 or len(folders) == 1 or used[-1:] == found[-1:]:
+    if len(left) > 1 or len(folders) == 1:
         return []
     return [
         f"the limit takes {len(used)} {images} images from one folder of {len(folders)}, "

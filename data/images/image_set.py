@@ -37,7 +37,7 @@ class ImageSet:
     def records(self) -> tuple[ImageRecord, ...]:
         """The images of all sets, in order."""
         return tuple(
-            replace(record, images=images)
+            record if record.images == images else replace(record, images=images)
             for images, source in self.sources.items()
             for record in source.records
         )
@@ -120,6 +120,7 @@ def open_images(
     seed: int,
     num_workers: int,
     image_size: int = IMAGE_SIZE,
+    scans: Path | None = None,
 ) -> ImageSet:
     """Every image of a study: train, test, sets of other names, black (1), white (1), noise (8).
 
@@ -132,9 +133,11 @@ def open_images(
         seed: of the samples and the noise, 0 or more.
         num_workers: threads that decode.
         image_size: pixels a side of the images loaded.
+        scans: folder of what earlier looks at files found (`data.images.scan_index`).
 
-    Files are ordered by their path relative to the folder. Each is decoded once here, so a record
-    stands for an image that can be loaded; what cannot be decoded is in `bad`, with the reason.
+    Files are ordered by their path relative to the folder. Each is decoded once here, or was so
+    when `scans` came to know it, so a record stands for an image that can be loaded; what cannot
+    be decoded is in `bad`, with the reason.
 
     Raises `UserError` when a set holds no image that can be used, or has no name to use.
     """
@@ -144,7 +147,7 @@ def open_images(
         raise UserError(f"seed {seed} is negative: give 0 or more")
     if image_size < 1:
         raise UserError(f"image size {image_size} is no size: give 1 or more pixels")
-    opening = _Opening(limit, seed, num_workers, image_size)
+    opening = _Opening(limit, seed, num_workers, image_size, scans)
     given = _by_set(images) if isinstance(images, ImageSource) else images
     sources: dict[str, ImageSource] = {}
     for name, content in ({"train": None, "test": None} | dict(given)).items():
@@ -188,6 +191,7 @@ class _Opening:
     seed: int
     num_workers: int
     image_size: int
+    scans: Path | None = None
 
     def source(self, name: str, content: Any) -> ImageSource:
         """The set `name` of what `open_images` takes."""
@@ -199,11 +203,15 @@ class _Opening:
             rows = tuple(range(len(content.records))[: self.limit])
             return _Rows(content, rows, tuple(getattr(content, "bad", ())))
         if isinstance(content, str | Path):
-            return scan_folder(name, Path(content), self.limit, self.image_size, self.num_workers)
+            return scan_folder(name, Path(content), *self._scanning)
         if isinstance(content, Sequence) and content and isinstance(content[0], str | Path):
             paths = [Path(path) for path in content]
-            return scan_files(name, paths, self.limit, self.image_size, self.num_workers)
+            return scan_files(name, paths, *self._scanning)
         return hash_arrays(name, content, limit=self.limit, image_size=self.image_size)
+
+    @property
+    def _scanning(self) -> tuple[int | None, int, int, Path | None]:
+        return self.limit, self.image_size, self.num_workers, self.scans
 
     def generated(self, name: str, names: Sequence[str]) -> ImageSource:
         """The set `name` of generated images."""

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from data.vocabulary import SYNTHETIC_SETS
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)  # there may be millions
 class ImageRecord:
     """One image of a set."""
 

@@ -151,6 +151,18 @@ def forget_pages(path: Path) -> None:
         os.close(descriptor)
 
 
+FileStamp = tuple[int, int, int] | None  # size, time of change (ns), inode; None: no such file
+
+
+def file_stamp(file: Path | int) -> FileStamp:
+    """What tells a file from another under its name, without reading it. Raises `OSError`."""
+    try:
+        status = os.stat(file)
+    except FileNotFoundError:
+        return None
+    return status.st_size, status.st_mtime_ns, status.st_ino
+
+
 def open_regular(path: Path) -> FileIO:
     """A file open for reading, without a buffer.
 

@@ -19,17 +19,18 @@ class LockFile:
     The system frees the locks when the process ends, however it ends. They belong to the process:
     they keep no thread out, and all of them are gone as soon as one descriptor of the file is
     closed. So threads share the descriptor, and a table of what is held. On a disk without locks,
-    or where the file cannot be had, a line on stderr says so, and the work goes on.
+    or where the file cannot be had, a line on stderr says so, and the work goes on. Where two
+    that do not keep each other out only do the same work twice (`needed` is off), none does.
     """
 
     _open: ClassVar[dict[tuple[int, Path], LockFile]] = {}  # by process: a fork has no lock
     _changed = threading.Condition()  # guards all that is mutable here
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, needed: bool = True) -> None:
         self._path = path
         self._users = 0
         self._held: set[int] = set()
-        self._warned = False
+        self._warned = not needed
         self._descriptor: int | None = None
         try:
             # Not through a link: whoever may write here could have planted one.
@@ -39,12 +40,12 @@ class LockFile:
             self._warn(error)
 
     @classmethod
-    def opened(cls, path: Path) -> LockFile:
+    def opened(cls, path: Path, *, needed: bool = True) -> LockFile:
         """The lock file at `path`, created where there is none; to be closed as often."""
         key = (os.getpid(), path.resolve())
         with cls._changed:
             if key not in cls._open:
-                cls._open[key] = cls(path)
+                cls._open[key] = cls(path, needed=needed)
             cls._open[key]._users += 1
             return cls._open[key]
 
@@ -105,8 +106,8 @@ class LockFile:
 class FileLock:
     """The lock on a whole file; two of them keep each other out wherever they are."""
 
-    def __init__(self, path: Path) -> None:
-        self._file = LockFile.opened(path)
+    def __init__(self, path: Path, *, needed: bool = True) -> None:
+        self._file = LockFile.opened(path, needed=needed)
         self._taken = False
 
     def take(self, *, wait: bool) -> bool:
