@@ -235,7 +235,8 @@ class _Kept(NamedTuple):
 @lru_cache(1)
 def _decoder() -> bytes:
     """What a verdict depends on besides the file: our rules, and what PIL can read here."""
-    rules = [Path(module.__file__).read_bytes() for module in (decoding, formats, metadata, rgb)]
+    files = [module.__file__ for module in (decoding, formats, metadata, rgb)]
+    rules = [Path(file).read_bytes() for file in files if file is not None]
     able = f"{PIL.__version__} {sorted(features.get_supported())}".encode()
     return hashlib.sha256(b"".join([*rules, able])).digest()
 
