@@ -122,12 +122,12 @@ class Gram:
                 stop = min(start + TILE, len(rows))
                 sums.gram[start:stop, :stop] += rows[start:stop] @ rows[:stop].T
 
-    def mirror(self) -> None:
-        """Fill the tiles above the diagonal, which `add` leaves out, in both parts."""
-        for gram in (self.fit.gram, self.heldout.gram):
-            for start in range(TILE, len(gram), TILE):
+    def mirror(self, *more: Sums) -> None:
+        """Fill the tiles above the diagonal, which `add` leaves out, in both parts and in more."""
+        for sums in (self.fit, self.heldout, *more):
+            for start in range(TILE, len(sums.gram), TILE):
                 stop = start + TILE
-                gram[:start, start:stop] = gram[start:stop, :start].T
+                sums.gram[:start, start:stop] = sums.gram[start:stop, :start].T
 
 
 def gram_bytes(channels: int, kernel_size: int, probe_padding: int) -> int:

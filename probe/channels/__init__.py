@@ -1,0 +1,1 @@
+"""Which channels say the place, and what is left without them."""
