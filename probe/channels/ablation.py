@@ -13,8 +13,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from data.tools.errors import UserError
 from data.stream import Stream
+from data.tools.errors import UserError
 
 DRAWS = 10  # random sets of channels of each size
 _DRAW_KEY = 7
