@@ -49,6 +49,11 @@ def find_caches(config: ProbeConfig) -> list[FeatureCache]:
     return caches
 
 
+def holds_caches(cache_dir: Path) -> bool:
+    """Whether there is a feature cache in a folder of caches, or it is one."""
+    return (cache_dir / MANIFEST).exists() or any(cache_dir.glob(f"*/{MANIFEST}"))
+
+
 def content_digest(cache: FeatureCache) -> str:
     """SHA-256 over what the cache was made from, wherever it lies."""
     return hashlib.sha256(canonical_json(cache.identity.content).encode()).hexdigest()

@@ -6,10 +6,15 @@ import os
 
 from data.tools.command import stage_command
 from data.tools.terminal import show
-from probe.config import ProbeConfig
+from probe.channels.config import ChannelConfig
 
 
-def _run(config: ProbeConfig) -> None:
+def _run(config: ChannelConfig) -> None:
+    if config.channels:
+        from probe.channels.run import score_channels
+
+        show(str(score_channels(config)))
+        return
     # Tensors of many megabytes come and go with every batch: in pages of 2 MB where Linux has them
     # (torch reads this once), a sweep from disk is a sixth faster.
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
@@ -19,7 +24,7 @@ def _run(config: ProbeConfig) -> None:
 
 
 main = stage_command(
-    ProbeConfig,
+    ChannelConfig,
     _run,
     help="Train many readout heads from every feature cache in one pass over it, and score them.",
     resume="run the command again without --overwrite to go on from the last finished epoch",

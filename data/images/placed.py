@@ -55,6 +55,7 @@ class PlacedImages:
     layout: Layout
     canvas: str  # "black", "white", "mean", "noise" or RRGGBB
     seed: int
+    mirrored: bool = False  # every image, canvas and all, turned left to right
 
     def __post_init__(self) -> None:
         is_colour = len(self.canvas) == 6 and set(self.canvas) <= set(string.hexdigits)
@@ -85,7 +86,8 @@ class PlacedImages:
         canvas = self._canvas(patch, self.layout.grid * size)
         place = np.s_[row * size : (row + 1) * size, column * size : (column + 1) * size]
         canvas[place] = self.patches.pixels[patch]
-        return np.pad(canvas, ((border, border), (border, border), (0, 0)))
+        image = np.pad(canvas, ((border, border), (border, border), (0, 0)))
+        return np.ascontiguousarray(image[:, ::-1]) if self.mirrored else image
 
     def _canvas(self, patch: int, size: int) -> Pixels:
         if self.canvas == "noise":  # the same one under a patch at all cells

@@ -47,6 +47,11 @@ class PlacedConfig(ExtractConfig):
         "Placed: pixels a side of a patch (default 32 in a grid, 56 in corners).", None, at_least=1
     )
     patch_limit: int = setting("Placed: at most this many patches.", 200, at_least=1)
+    mirrored: bool = setting(
+        "Placed: turn every image left to right, in a cache of its own: what train-probes "
+        "--channels --rank flip compares with.",
+        False,
+    )
     patch_root: Path | None = setting("Placed: the folder that holds CIFAR.", None)
 
     def __post_init__(self) -> None:
@@ -55,6 +60,8 @@ class PlacedConfig(ExtractConfig):
             raise UserError("--grid without --placed grid: only a grid has cells")
         if self.placed != CORNERS and self.border:
             raise UserError("--border without --placed corners: only corners lie inside a border")
+        if self.placed is None and self.mirrored:
+            raise UserError("--mirrored without --placed: only placed patches are turned")
         if self.placed is None and self.canvas:
             raise UserError("--canvas without --placed: only placed patches lie on a canvas")
 
@@ -77,6 +84,8 @@ class PlacedConfig(ExtractConfig):
         if self.normalization is not None:
             parts.append(f"normalization-{self.normalization}")
         parts += [where, identity.canvas, size, identity.patches]
+        if self.mirrored:
+            parts.append("mirrored")
         if self.seed:
             parts.append(f"seed{self.seed}")
         return self.cache_dir / safe_name("-".join(parts))

@@ -47,6 +47,7 @@ def describe_placed(
         patch_size=layout.patch_size,
         cells=tuple(layout.cells),
         canvas=images.canvas,
+        mirrored=images.mirrored,
         patches=patches.name,
         patches_sha256=patches.sha256,
         n_patches=len(patches.pixels),

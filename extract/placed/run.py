@@ -64,7 +64,7 @@ def extract_placed(
         found = _patches(sized, layout, patches)
         statistics = Statistics(sized, network)
         for canvas in sized.canvas or ("black",):
-            images = PlacedImages(found, layout, canvas, sized.seed)
+            images = PlacedImages(found, layout, canvas, sized.seed, sized.mirrored)
             folders.append(PlacedJob(sized, network, images, statistics).run())
     return folders
 

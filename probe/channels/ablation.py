@@ -28,8 +28,11 @@ HEADS = (KEPT, RESOLVED, ALONE)
 class Readout(Protocol):
     """Something that reads tasks from channels, and can do without some of them."""
 
-    tasks: tuple[str, ...]
     channels: int
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """What is read, in the order of the scores."""
 
     def kept(self, removed: Index) -> Floats:
         """The score of every task, (tasks,), of the head of all channels without some of them."""

@@ -10,7 +10,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from probe.placed.solvers import DEAD, RIDGES
+from probe.exact.ridge import CONSTANT_SHARE
+from probe.placed.solvers import RIDGES
+
+TIE = 1e-9  # share of the largest score, below which two scores are the same
 
 Floats = NDArray[np.float64]
 Labels = NDArray[np.int64]
@@ -31,7 +34,7 @@ class Part:
 
 
 class LocationReadout:
-    """The ridge head of `probe.placed.solvers.fit_exact`, of any channels: see `Readout`.
+    """A ridge head as the solver `exact` of placed studies has it, of any channels: see `Readout`.
 
     The columns are standardised once, so that a subset of their products serves each head.
     """
@@ -43,7 +46,7 @@ class LocationReadout:
         self._mean = columns.mean(0)
         centred = columns - self._mean
         variance = centred.square().mean(0)
-        alive = variance > DEAD * columns.square().mean(0)
+        alive = variance > CONSTANT_SHARE * columns.square().mean(0)
         self._scale = torch.where(alive, variance.rsqrt(), 0.0)
         standard = centred * self._scale
         self.channels = standard.shape[1]
@@ -87,8 +90,11 @@ class LocationReadout:
         return tried[int(np.argmin(losses))]
 
     def _accuracy(self, scores: Tensor) -> Floats:
-        # The first of equal scores counts, as it does for every head.
-        return np.array([float(((scores + self._bias).argmax(1) == self._cells).double().mean())])
+        # Of equal scores, but for rounding, the first counts: what does not hold the place is
+        # read at chance exactly.
+        scores = scores + self._bias
+        good = scores >= scores.amax(1, keepdim=True) - TIE * scores.abs().amax()
+        return np.array([float((good.long().argmax(1) == self._cells).double().mean())])
 
 
 def _one_hot(part: Part, classes: int) -> Tensor:

@@ -42,6 +42,7 @@ class PlacedIdentity:
     patch_size: int = 32  # pixels a side
     cells: tuple[tuple[int, int], ...] = ()  # row and column of each
     canvas: str = "black"
+    mirrored: bool = False  # every image turned left to right
     patches: str = "samples"
     patches_sha256: str = ""
     n_patches: int = 0

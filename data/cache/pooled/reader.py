@@ -107,8 +107,10 @@ def is_pooled(folder: Path) -> bool:
     return (folder / IDENTITY).exists() or (folder / POOLED).exists()
 
 
-def find_pooled(cache_dir: Path) -> list[PooledCache]:
+def find_pooled(cache_dir: Path, *, mirrored: bool = False) -> list[PooledCache]:
     """Every pooled cache of a folder of caches, or the folder itself where it is one.
+
+    Of images as they are, or of `mirrored` ones.
 
     `UserError` where there is none, or one is incomplete.
     """
@@ -117,7 +119,8 @@ def find_pooled(cache_dir: Path) -> list[PooledCache]:
     folders = {path.parent for name in (IDENTITY, POOLED) for path in cache_dir.glob(f"*/{name}")}
     if not folders:
         raise UserError(f"no pooled cache in {cache_dir}: run extract-features --placed first")
-    return [PooledCache(folder) for folder in sorted(folders)]
+    caches = [PooledCache(folder) for folder in sorted(folders)]
+    return [cache for cache in caches if cache.identity.mirrored == mirrored]
 
 
 def read_identity(folder: Path) -> PlacedIdentity | None:
