@@ -6,14 +6,19 @@ import os
 
 from data.tools.command import stage_command
 from data.tools.terminal import show
-from probe.channels.config import ChannelConfig
+from probe.segmentation.config import SegmentationConfig
 
 
-def _run(config: ChannelConfig) -> None:
+def _run(config: SegmentationConfig) -> None:
     if config.channels:
         from probe.channels.run import score_channels
 
         show(str(score_channels(config)))
+        return
+    if config.segmentation:
+        from probe.segmentation.run import train_segmentation
+
+        show(str(train_segmentation(config)))
         return
     # Tensors of many megabytes come and go with every batch: in pages of 2 MB where Linux has them
     # (torch reads this once), a sweep from disk is a sixth faster.
@@ -24,7 +29,7 @@ def _run(config: ChannelConfig) -> None:
 
 
 main = stage_command(
-    ChannelConfig,
+    SegmentationConfig,
     _run,
     help="Train many readout heads from every feature cache in one pass over it, and score them.",
     resume="run the command again without --overwrite to go on from the last finished epoch",

@@ -8,7 +8,7 @@ from pathlib import Path
 from data.cache.names import safe_name
 from data.cache.pooled.identity import PlacedIdentity
 from data.images.patches import PATCH_SETS
-from data.images.placed import CANVASES, Layout
+from data.images.placed import CANVASES, Layout, PlacedImages
 from data.tools.errors import UserError
 from data.tools.settings import setting
 from extract.config import ExtractConfig
@@ -47,6 +47,11 @@ class PlacedConfig(ExtractConfig):
         "Placed: pixels a side of a patch (default 32 in a grid, 56 in corners).", None, at_least=1
     )
     patch_limit: int = setting("Placed: at most this many patches.", 200, at_least=1)
+    aligned: bool = setting(
+        "Placed: keep aligned maps instead, in a feature cache below a folder of its own, for "
+        "train-probes --segmentation; needs patches with classes.",
+        False,
+    )
     mirrored: bool = setting(
         "Placed: turn every image left to right, in a cache of its own: what train-probes "
         "--channels --rank flip compares with.",
@@ -60,8 +65,9 @@ class PlacedConfig(ExtractConfig):
             raise UserError("--grid without --placed grid: only a grid has cells")
         if self.placed != CORNERS and self.border:
             raise UserError("--border without --placed corners: only corners lie inside a border")
-        if self.placed is None and self.mirrored:
-            raise UserError("--mirrored without --placed: only placed patches are turned")
+        for name in ("mirrored", "aligned"):
+            if self.placed is None and getattr(self, name):
+                raise UserError(f"--{name} without --placed: only placed patches have places")
         if self.placed is None and self.canvas:
             raise UserError("--canvas without --placed: only placed patches lie on a canvas")
 
@@ -73,6 +79,14 @@ class PlacedConfig(ExtractConfig):
         if self.placed == CORNERS:
             return [Layout(CORNERS, 2, size, border) for border in self.border or (0,)]
         return [Layout(GRID, grid, size) for grid in self.grid or (3, 7)]
+
+    def aligned_folder(self, images: PlacedImages) -> Path:
+        """Where the feature caches of placed images go: never beside those of other images."""
+        layout = images.layout
+        where = f"g{layout.grid}" if layout.kind == GRID else f"corners-b{layout.border}"
+        parts = ["placed-maps", where, images.canvas, f"P{layout.patch_size}", images.patches.name]
+        parts += ["mirrored"] * self.mirrored
+        return self.cache_dir / safe_name("-".join(parts))
 
     def placed_folder(self, identity: PlacedIdentity) -> Path:
         """Where the pooled cache of this identity goes."""

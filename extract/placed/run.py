@@ -16,6 +16,7 @@ from data.cache.pooled.identity import PlacedIdentity
 from data.cache.pooled.writer import PooledWriter
 from data.images.patches import Patches, find_patches, load_patches
 from data.images.placed import Layout, PlacedImages
+from data.images.placed_source import PlacedSource
 from data.tools.device import find_device
 from data.tools.errors import UserError
 from data.tools.files import check_writable
@@ -31,6 +32,7 @@ from extract.placed.identity import describe_placed
 from extract.placed.pooling import PooledExtractor
 from extract.placed.statistics import Statistics
 from extract.precision import DTYPES, resolve_precision
+from extract.run import extract_features
 from extract.weights_label import free_label
 
 BLOCK_IMAGES = 256  # about; a block holds whole patches
@@ -40,6 +42,8 @@ def extract_placed(
     config: PlacedConfig, backbone: Backbone | None = None, patches: Any = None
 ) -> list[Path]:
     """Pool every placed image, for every layout and canvas; the folders of the caches.
+
+    With `aligned`, keep the aligned maps of feature caches instead.
 
     Goes on where an earlier run stopped and does nothing on complete caches. A backbone with
     untrained BatchNorms is calibrated as that of a feature cache: on whole images, so that it is
@@ -65,6 +69,10 @@ def extract_placed(
         statistics = Statistics(sized, network)
         for canvas in sized.canvas or ("black",):
             images = PlacedImages(found, layout, canvas, sized.seed, sized.mirrored)
+            if sized.aligned:
+                whole = replace(sized, cache_dir=sized.aligned_folder(images))
+                folders.append(extract_features(whole, backbone, PlacedSource(images)))
+                continue
             folders.append(PlacedJob(sized, network, images, statistics).run())
     return folders
 

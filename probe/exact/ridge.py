@@ -55,21 +55,19 @@ class Equations:
     gram: Tensor  # (c, c)
     bias_products: Tensor  # (c,), of the columns with the bias column
     target_products: Tensor  # (c, H)
+    bias_target: Tensor  # (H,), products of the bias column with the targets
+    target_square: Tensor  # (H,), squared norms of the targets, as far as a head can reach them
+    unreachable: Tensor  # (H,), the rest of them, per image
     images: int
+    pixels: int  # of the loss's resolution
     shift: Tensor  # (c,)
     level_of: Tensor  # (c,) int64, columns of one level have one number
     bias: Tensor  # (n * n,), the bias column of one image
-    targets: Targets
 
     @property
     def bias_square(self) -> Tensor:
         """Squared norm of the bias column over the images."""
         return self.images * self.bias.square().sum()
-
-    @property
-    def bias_target(self) -> Tensor:
-        """Products of the bias column with the targets over the images, (H,)."""
-        return self.images * (self.bias @ self.targets.maps)
 
     def losses(self, readouts: Readouts) -> Tensor:
         """Mean squared errors per image and pixel at the loss's resolution, (H,)."""
@@ -77,9 +75,8 @@ class Equations:
         square = (weights * (self.gram @ weights)).sum(0)
         square += 2 * bias * (self.bias_products @ weights) + bias.square() * self.bias_square
         cross = (self.target_products * weights).sum(0) + bias * self.bias_target
-        target = self.images * self.targets.maps.square().sum(0)
-        residual = (square - 2 * cross + target) / self.images
-        return (residual + self.targets.unreachable) / self.targets.pixels
+        residual = (square - 2 * cross + self.target_square) / self.images
+        return (residual + self.unreachable) / self.pixels
 
     def path(self, strengths: Iterable[float]) -> Iterator[tuple[float, Readouts]]:
         """The strength used and the solution for every ridge strength asked for.
@@ -143,11 +140,14 @@ def equations(gram: Gram, parts: list[Sums], targets: Targets, index: Tensor | N
         matrix,
         sums @ bias - images * shift * bias.square().sum(),
         sums @ targets.maps - images * shift[:, None] * (bias @ targets.maps),
+        images * (bias @ targets.maps),
+        images * targets.maps.square().sum(0),
+        targets.unreachable,
         images,
+        targets.pixels,
         shift,
         level_of,
         bias,
-        targets,
     )
 
 
@@ -173,6 +173,11 @@ def solve(gram: Gram, targets: Targets, index: Tensor | None = None) -> Solution
     ridge, best = choose_ridge(fit, heldout)
     del fit, heldout
     whole = equations(gram, [gram.fit, gram.heldout], targets, index)
+    return solve_with(whole, ridge, best, gram.columns.kernel_size)
+
+
+def solve_with(whole: Equations, ridge: Tensor, best: Tensor, kernel_size: int) -> Solution:
+    """The solution of each head with its own ridge, as `choose_ridge` gives them."""
     weights, bias = torch.zeros_like(whole.target_products), torch.zeros_like(best)
     chosen = ridge.clone()
     asked = chosen.unique().tolist()
@@ -181,7 +186,6 @@ def solve(gram: Gram, targets: Targets, index: Tensor | None = None) -> Solution
         ridge[heads] = strength
         weights[:, heads], bias[heads] = readouts.weights[:, heads], readouts.bias[heads]
     losses = whole.losses(Readouts(weights, bias))
-    kernel_size = gram.columns.kernel_size
     kernels = weights.T.unflatten(1, (-1, kernel_size, kernel_size))
     return Solution(kernels, bias - whole.shift @ weights, ridge, losses)
 

@@ -1,0 +1,1 @@
+"""Segmentation of placed images, read from aligned maps: targets that differ by image."""
