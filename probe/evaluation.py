@@ -114,6 +114,11 @@ def _result(trained: Trained, head: _Head, tried: list[int]) -> HeadResult:
             for images, each in scored.items()
             if each.scores.error is not None
         },
+        rings={
+            images: each.scores.rings
+            for images, each in scored.items()
+            if each.scores.rings is not None
+        },
     )
 
 

@@ -9,7 +9,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from analysis.read.intervals import bootstrap_intervals
 from analysis.read.results import Results
+from data.border import ring_means
 from data.resample import bilinear_matrix
 from data.targets import MAP_SIZE
 from data.tools.errors import UserError
@@ -24,6 +26,8 @@ class HeadMaps:
     predictions: dict[str, NDArray[np.float32]]  # (images, 224, 224), the first few of the set
     names: dict[str, list[str]]
     error: dict[str, NDArray[np.float32]]  # (s, s), squared error averaged over all images
+    # (images, ceil(s / 2)), squared error of every image by ring; older results lack them
+    rings: dict[str, NDArray[np.float32]]
 
 
 def read_maps(results: Results, run: str, head: str) -> HeadMaps:
@@ -37,6 +41,7 @@ def read_maps(results: Results, run: str, head: str) -> HeadMaps:
                 {name: _upsampled(own_dataset(kept, name)[()]) for name in kept},
                 {name: [str(text) for text in kept[name].attrs["names"]] for name in kept},
                 {name: own_dataset(group, f"error/{name}")[()] for name in group["error"]},
+                {name: own_dataset(group, f"rings/{name}")[()] for name in group.get("rings", ())},
             )
     except (KeyError, OSError, ValueError) as error:
         if isinstance(error, UserError):
@@ -62,17 +67,24 @@ def first_head(results: Results, row: Any) -> str:
     return str(scores[same].sort_values("seed")["head"].iloc[0])
 
 
-def border_profile(error: NDArray[np.float32]) -> pd.DataFrame:
-    """Root mean squared error by distance to the nearest border.
+def border_profile(maps: HeadMaps, target: NDArray[np.float64], images: str) -> pd.DataFrame:
+    """Error by distance to the nearest border, over that of the best constant map.
 
-    `error` is (s, s), squared. Returns distance (in percent of the side, of each ring's middle)
-    and error, one row per ring of pixels, from the border inwards.
+    Root mean squared error over the images of a set and the pixels of each ring, divided by the
+    standard deviation of the `target` (s, s): 1 is no better than a map that is the same
+    everywhere. Columns, one row per ring from the border inwards: distance (of each ring's middle,
+    in percent of the side), error, low and high (95 % over images, NaN where the errors of single
+    images were not kept) and constant (the constant map's own error in that ring).
     """
-    size = len(error)
-    index = np.arange(size)
-    depth = np.minimum(index, size - 1 - index)
-    rings = np.minimum.outer(depth, depth)
-    sums = np.bincount(rings.ravel(), weights=error.ravel())
-    counts = np.bincount(rings.ravel())
-    distance = 100.0 * (np.arange(len(sums)) + 0.5) / size
-    return pd.DataFrame({"distance": distance, "error": np.sqrt(sums / counts)})
+    size = len(target)
+    of_constant = ring_means(np.square(target - target.mean())[None])[0]
+    mean = ring_means(maps.error[images][None])[0]
+    ends = np.full((len(mean), 2), np.nan)
+    if images in maps.rings:
+        ends = bootstrap_intervals(maps.rings[images].astype(np.float64))
+    columns = {"error": mean, "low": ends[:, 0], "high": ends[:, 1], "constant": of_constant}
+    distance = 100.0 * (np.arange(len(mean)) + 0.5) / size
+    relative = {
+        name: np.sqrt(np.maximum(values, 0.0)) / target.std() for name, values in columns.items()
+    }
+    return pd.DataFrame({"distance": distance, **relative})

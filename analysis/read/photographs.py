@@ -9,27 +9,29 @@ from numpy.typing import NDArray
 
 from data.cache.identity import Identity
 from data.images.decoding import decode_image, read_image_file
+from data.images.generated import SYNTHETIC, generated_image
 from data.images.rgb import DecodingError
-from data.images.samples import sample_image
 from data.targets import MAP_SIZE
 
 
-def photograph(identity: Identity, name: str) -> NDArray[np.uint8] | None:
-    """The test image `name` of a cache, (224, 224, 3) uint8; None where it is no longer there.
+def photograph(identity: Identity, name: str, images: str = "test") -> NDArray[np.uint8] | None:
+    """The image `name` of a set of a cache, (224, 224, 3) uint8; None where it is not to be had.
 
     Transposed, where it was scored so.
     """
-    pixels = _find(identity, name)
+    pixels = _find(identity, name, images)
     if pixels is None or not identity.features.score_transposed:
         return pixels
     return pixels.swapaxes(0, 1)
 
 
-def _find(identity: Identity, name: str) -> NDArray[np.uint8] | None:
-    source = identity.sources.get("test", "")
-    if source == "samples":
-        number = name.rpartition("-")[2]
-        return sample_image(int(number), identity.seed, MAP_SIZE) if number.isdigit() else None
+def _find(identity: Identity, name: str, images: str) -> NDArray[np.uint8] | None:
+    source = identity.sources.get(images, "")
+    if images in SYNTHETIC or source == "samples":
+        try:
+            return generated_image(name, identity.seed, MAP_SIZE)
+        except (KeyError, ValueError):
+            return None
     path = Path(source) / name
     if not path.is_file():
         return None

@@ -45,7 +45,7 @@ class GeneratedImages:
 
     def load(self, index: int) -> NDArray[np.uint8]:
         """The image of `records[index]`, (image_size, image_size, 3) uint8 RGB."""
-        return _generated(self.records[index].name, self.seed, self.image_size)
+        return generated_image(self.records[index].name, self.seed, self.image_size)
 
 
 def generate_images(
@@ -54,13 +54,14 @@ def generate_images(
     """The set `images` of the generated images called `names` ("sample-00012", "black")."""
 
     def record(name: str) -> ImageRecord:
-        pixels = _generated(name, seed, image_size)
+        pixels = generated_image(name, seed, image_size)
         return ImageRecord(name, images, hashlib.sha256(pixels.tobytes()).hexdigest())
 
     records = tuple(in_threads(record, names, num_workers))
     return GeneratedImages(records, seed, image_size)
 
 
-def _generated(name: str, seed: int, size: int) -> NDArray[np.uint8]:
+def generated_image(name: str, seed: int, size: int) -> NDArray[np.uint8]:
+    """The generated image `name`, (size, size, 3) uint8; `KeyError` or `ValueError` for others."""
     kind, _, number = name.partition("-")
     return _MAKERS[kind](int(number or 0), seed, size)

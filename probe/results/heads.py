@@ -31,6 +31,7 @@ class HeadResult:
     predictions: dict[str, NDArray[np.float32]] = field(default_factory=dict)  # (m, n, n)
     prediction_names: dict[str, list[str]] = field(default_factory=dict)
     errors: dict[str, NDArray[np.float32]] = field(default_factory=dict)  # (s, s)
+    rings: dict[str, NDArray[np.float32]] = field(default_factory=dict)  # (N, ceil(s / 2))
 
 
 def with_heads(path: Path, results: list[HeadResult]) -> bytes:
@@ -69,6 +70,8 @@ def _write_head(group: h5py.Group, result: HeadResult) -> None:
         group[f"predictions/{images}"].attrs["names"] = result.prediction_names[images]
     for images, error in result.errors.items():
         group.create_dataset(f"error/{images}", data=error, compression="gzip")
+    for images, rings in result.rings.items():
+        group[f"rings/{images}"] = rings
 
 
 def read_head(results_dir: Path, run: str, head: str) -> tuple[HeadSpec, dict[str, Any], dict]:
