@@ -17,10 +17,12 @@ from analysis.figures import maps as map_figures
 from analysis.figures import scores as figures
 from analysis.figures.catalogue import draw_all
 from analysis.figures.mosaic import ERROR_COLOURS, MAP_COLOURS
-from analysis.figures.style import line_look, save
-from analysis.read.maps import border_profile, read_maps
+from analysis.figures.style import line_look, looks_of, save
+from analysis.read.maps import HeadMaps, border_profile, read_maps
 from analysis.read.measured import measure
 from analysis.read.results import Results, read_results
+from data.border import ring_means
+from data.images.generated import generated_image
 from data.targets import position_map
 from data.tools.errors import UserError
 from probe.heads.spec import HeadSpec
@@ -42,7 +44,14 @@ def texts(figure: Figure) -> list[str]:
 
 
 def tiles(figure: Figure) -> list[np.ndarray]:
-    return [np.asarray(image.get_array()) for image in figure.axes[0].images]
+    """The maps shown; images in colours of their own are left out."""
+    shown = [np.asarray(image.get_array()) for image in figure.axes[0].images]
+    return [tile for tile in shown if tile.ndim == 2]
+
+
+def pictures(figure: Figure) -> list[np.ndarray]:
+    shown = [np.asarray(image.get_array()) for image in figure.axes[0].images]
+    return [tile for tile in shown if tile.ndim == 3]
 
 
 def line(axes, label: str) -> np.ndarray:
@@ -56,7 +65,7 @@ def test_every_figure_is_drawn_and_none_is_saved(results: Results, tmp_path, mon
     drawn = list(draw_all(results, measure(results)))
     names = [drawing.name for drawing in drawn]
     assert names == [
-        *("figure_3", "figure_4", "figure_5", "figure_6", "figure_7"),
+        *("figure_3", "figure_4", "figure_5", "figure_5_maps", "figure_6", "figure_7"),
         "mean_squared_error",
         *("spc_by_level", "spc_by_depth", "error_by_border"),
     ]
@@ -104,7 +113,73 @@ def test_signed_stripes_are_scaled_like_their_target(results: Results):
 
 def test_what_was_not_measured_says_so(results: Results):
     said = texts(map_figures.predictions(results, measure(results)))
-    assert said.count("not\nmeasured") == 2 * 4  # V and VS without padding
+    # V and VS without padding, and the images of the targets and of the three runs' test sets
+    assert said.count("–") == 2 * 4 + 1 + 3
+
+
+def test_the_input_image_stands_beside_its_predictions(results: Results):
+    measured = measure(results)
+    shown = pictures(map_figures.predictions(results, measured))
+    assert len(shown) == 3 * 3  # three runs; black, white, noise
+    assert [tile.min() for tile in shown[:2]] == [0, 255]
+    np.testing.assert_array_equal(shown[2], generated_image("noise-00000", 0, 224))
+    # Table 4's figure has the first test image, whose made-up name no longer leads anywhere.
+    assert pictures(map_figures.padding_effect(results, measured)) == []
+
+
+def test_only_measured_patterns_have_columns_and_rows(tmp_path: Path):
+    heads = [HeadSpec(ALL, 1, 1, 0, pattern) for pattern in ("H", "G")]
+    builder = ResultsBuilder(tmp_path, maps=True).add(padding="reflect", heads=heads)
+    results = read_results(builder.folder)
+    drawn = {drawing.name: drawing.figure for drawing in draw_all(results, measure(results))}
+    assert {"V", "HS", "VS"} & set(texts(drawn["figure_4"])) == set()
+    assert "figure_7" not in drawn  # equation 4 is of H, V and G
+
+
+def test_figure_5_shows_a_study_without_zero_padding(tmp_path: Path):
+    heads = [HeadSpec(ALL, size, 1, 0, pattern) for size in (1, 3) for pattern in ("H", "G")]
+    builder = ResultsBuilder(tmp_path, maps=True).add(padding="reflect", heads=heads)
+    results = read_results(builder.folder)
+    drawn = {drawing.name: drawing.figure for drawing in draw_all(results, measure(results))}
+    panel = drawn["figure_5"].axes[0]
+    assert panel.get_title(loc="left") == "VGG16, reflect padding"
+    assert panel.get_xlabel() == "kernel size of the readout"
+    assert panel.get_ylabel() == "SPC, natural images"
+    assert not [
+        line for line in panel.lines if "paper" in str(line.get_label()) and len(line.get_xdata())
+    ]
+    captions = [text for text in texts(drawn["figure_5_maps"]) if "SPC" in text]
+    assert [text.split("\n")[0] for text in captions] == ["1 x 1", "3 x 3"]
+    kept = [
+        read_maps(results, "vgg16-random-reflect", f"G-f1+f2+f3+f4+f5-k{k}-d1-p0-s0")
+        for k in (1, 3)
+    ]
+    shown = tiles(drawn["figure_5_maps"])
+    np.testing.assert_allclose(shown[0], position_map("G"))
+    for tile, maps in zip(shown[1:], kept, strict=True):
+        np.testing.assert_allclose(tile, maps.predictions["test"][0])
+
+
+def test_colour_bars_have_numbers_and_a_meaning(results: Results):
+    for drawing in draw_all(results, measure(results)):
+        for axes in drawing.figure.axes[1:] if drawing.kind == "png" else ():
+            labels = [text.get_text() for text in axes.get_yticklabels()]
+            assert len(labels) == 3, drawing.name
+            assert all(float(label) >= 0 for label in labels)
+            assert axes.get_ylabel()
+
+
+def test_colour_means_the_backbone_and_dashes_its_padding(tmp_path: Path):
+    builder = ResultsBuilder(tmp_path)
+    for backbone in ("vgg16", "alexnet"):
+        for padding in ("zeros", "reflect"):
+            builder.add(backbone, padding=padding, heads=[HeadSpec(("f5",), 1, 1, 0, "H")])
+    looks = looks_of(measure(read_results(tmp_path)))
+    one, other = looks["vgg16-random-zeros"], looks["vgg16-random-reflect"]
+    third, last = looks["alexnet-random-zeros"], looks["alexnet-random-reflect"]
+    assert one.color == other.color != third.color == last.color
+    assert one.linestyle == third.linestyle != other.linestyle == last.linestyle
+    assert len({look.marker for look in looks.values()}) == 4
 
 
 def test_padding_figure_has_the_scores_of_table_4_under_each_map(results: Results):
@@ -143,25 +218,60 @@ def test_levels_figure_shows_means_intervals_and_the_paper(results: Results):
 
 def test_readout_figure_shows_depth_and_kernel_size(results: Results):
     figure = figures.readout_effect(measure(results))
-    panels = {axes.get_title(loc="left"): axes for axes in figure.axes}
-    depth = panels["VGG16: convolutions in the readout"]
+    panels = {
+        axes.get_title(loc="left"): axes
+        for axes in figure.axes
+        if axes.get_xlabel() == "convolutions in the readout"
+    }
+    depth = panels["VGG16"]
     np.testing.assert_allclose(line(depth, "H")[:, 1], [0.78, 0.83, 0.88], atol=1e-5)
     assert [text.get_text() for text in depth.get_xticklabels()] == ["1", "2", "3"]
-    kernel = panels["VGG16: kernel size of the readout"]
+    (kernel,) = (
+        axes
+        for axes in figure.axes
+        if axes.get_xlabel().startswith("kernel") and axes.get_title(loc="left") == "VGG16"
+    )
     np.testing.assert_allclose(line(kernel, "H")[:, 1], [0.76, 0.78, 0.82], atol=1e-5)
     assert [text.get_text() for text in kernel.get_xticklabels()] == ["1", "3", "7"]
 
 
 def test_border_profile_is_the_mean_over_each_ring():
-    error = np.random.default_rng(0).random((9, 9)).astype(np.float32)
-    profile = border_profile(error)
+    generator = np.random.default_rng(0)
+    error, target = generator.random((9, 9)).astype(np.float32), generator.random((9, 9))
+    maps = HeadMaps({}, {}, {"test": error}, {})
+    profile = border_profile(maps, target, "test")
     sums: dict[int, list[float]] = {}
     for y in range(9):
         for x in range(9):
             sums.setdefault(min(y, x, 8 - y, 8 - x), []).append(float(error[y, x]))
     expected = [np.sqrt(np.mean(sums[ring])) for ring in range(5)]
-    np.testing.assert_allclose(profile["error"], expected, rtol=1e-6)
+    np.testing.assert_allclose(profile["error"], expected / target.std(), rtol=1e-6)
+    # A constant map's errors by ring have the deviation of the target as their mean.
+    pixels = [9 * 4 - 4, 6 * 4, 4 * 4, 2 * 4, 1]
+    whole = np.average(np.square(profile["constant"]), weights=pixels)
+    assert whole == pytest.approx(1.0)
     np.testing.assert_allclose(profile["distance"], (np.arange(5) + 0.5) / 9 * 100)
+    assert profile["low"].isna().all()  # the errors of single images were not kept
+
+
+def test_bands_of_the_error_by_border_are_over_images():
+    generator = np.random.default_rng(1)
+    squared = generator.random((40, 9, 9)).astype(np.float32)
+    rings = np.float32([[one[ring_of(9) == ring].mean() for ring in range(5)] for one in squared])
+    np.testing.assert_allclose(ring_means(squared), rings, rtol=1e-6)
+    target = generator.random((9, 9))
+    maps = HeadMaps({}, {}, {"test": squared.mean(0)}, {"test": rings})
+    profile = border_profile(maps, target, "test")
+    means = np.square(profile[["low", "error", "high"]].to_numpy() * target.std())
+    np.testing.assert_allclose(means[:, 1], rings.mean(0), rtol=1e-5)
+    wide = 1.96 * rings.std(0, ddof=1) / np.sqrt(40)
+    np.testing.assert_allclose(means[:, 1] - means[:, 0], wide, rtol=0.3)
+    np.testing.assert_allclose(means[:, 2] - means[:, 1], wide, rtol=0.3)
+
+
+def ring_of(size: int) -> np.ndarray:
+    y, x = np.mgrid[:size, :size]
+    return np.minimum(np.minimum(y, x), np.minimum(size - 1 - y, size - 1 - x))
 
 
 def test_conditions_get_figures_of_their_own(tmp_path: Path):

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from analysis.figures import maps as map_figures
 from analysis.figures import scores as figures
-from analysis.figures.content_loss import content_losses
+from analysis.figures.content_loss import content_losses, has_content_losses
 from analysis.figures.crops import crops, has_crops
 from analysis.figures.depth import has_single_levels, spc_by_depth
 from analysis.figures.learning_curve import learning_curve
@@ -48,8 +48,8 @@ _ENTRIES = (
     _Entry(
         "figure_1",
         "Figure 1. Crops of one image, and what is salient in each",
-        "VGG16 trained for saliency. The crop moves along x over an image; a region that moves "
-        "with it is found by its place in the frame, one that stays by what it shows.",
+        "VGG16 trained for saliency. An image and a crop of it; a region that moves with the crop "
+        "is found by its place in the frame, one that stays by what it shows.",
         lambda results, measured: crops(results.folder),
         measured=lambda results: has_crops(results.folder),
     ),
@@ -79,6 +79,15 @@ _ENTRIES = (
         shows=figures.has_effect,
     ),
     _Entry(
+        "figure_5_maps",
+        "Figure 5, maps. What deeper readouts and larger kernels predict",
+        "Predictions for the first test image; below each map the readout and its SPC, a mean "
+        "over the test set.",
+        figures.effect_maps,
+        by_condition=True,
+        shows=figures.has_effect,
+    ),
+    _Entry(
         "figure_6",
         "Figure 6. Padding makes position readable",
         "Predictions for the first test image, by padding of the backbone and of the readout; "
@@ -95,6 +104,7 @@ _ENTRIES = (
         "every pixel, over a dimmed copy of the image where it could be found; one scale.",
         content_losses,
         by_condition=True,
+        shows=has_content_losses,
         of_one_shape=True,
         of_images=True,
     ),
@@ -111,7 +121,7 @@ _ENTRIES = (
         "spc_by_level",
         "SPC by level",
         "Natural images, readouts of one kind, every run; bars are 95 % intervals over images. "
-        "Dotted: the paper's VGG16.",
+        "Colour: backbone and weights; dashes: its padding. Dotted grey: the paper's VGG16.",
         lambda results, measured: figures.spc_by_level(measured),
         kind="svg",
         of_one_shape=True,
@@ -138,7 +148,9 @@ _ENTRIES = (
     _Entry(
         "error_by_border",
         "Error by distance to the border",
-        "Root mean squared error over the test images and over the pixels of each ring, every run.",
+        "Root mean squared error over the test images and the pixels of each ring, every run; 1 is "
+        "the error of a map that is the same everywhere, whose error by ring is dotted. Bands are "
+        "95 % intervals over the n images. Colour: backbone and weights; dashes: its padding.",
         figures.error_by_border,
         kind="svg",
         of_one_shape=True,
@@ -159,6 +171,8 @@ def draw_all(
             yield Drawing(entry.name, entry.title, _caption(entry, measured), entry.kind, figure)
             continue
         for number, (condition, rows) in enumerate(conditions, start=1):
+            if not entry.shows(rows):
+                continue
             name = entry.name if number == 1 else f"{entry.name}_{number}"
             caption = f"{_caption(entry, rows)} Measured on: {condition}."
             more = {"images": images} if entry.of_images else {}

@@ -18,7 +18,6 @@ from analysis.read.maps import first_head, read_maps
 from analysis.read.measured import shown_heads
 from analysis.read.photographs import photograph
 from analysis.read.results import Results
-from analysis.tables.cells import number
 from data.targets import position_map
 
 _PATTERNS = ("H", "V", "G")  # those of equation 4
@@ -64,8 +63,16 @@ def content_losses(results: Results, measured: pd.DataFrame, images: int = 5) ->
             for run in labels
         ]
         titles = [name.rpartition("/")[2][-_NAME:] for name in names]
-        ends = ("0", number(top))
-        return Mosaic(maps, list(labels.values()), titles, ERROR_COLOURS, ends).draw()
+        return Mosaic(
+            maps, list(labels.values()), titles, ERROR_COLOURS, "content loss", top
+        ).draw()
+
+
+def has_content_losses(measured: pd.DataFrame) -> bool:
+    """Whether any run has readouts of all the patterns of equation 4."""
+    rows = shown_heads(measured)
+    rows = rows[(rows["images"] == "test") & rows["pattern"].isin(_PATTERNS)]
+    return bool((rows.groupby("run")["pattern"].nunique() == len(_PATTERNS)).any())
 
 
 def _of_run(results: Results, rows: pd.DataFrame) -> dict[str, NDArray[np.float64]]:

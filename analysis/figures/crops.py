@@ -26,26 +26,31 @@ def has_crops(folder: Path) -> bool:
 
 
 def crops(folder: Path) -> Figure:
-    """Crops moving along x over the same image, and the saliency predicted for each.
+    """Figure 1: an image and a crop of it side by side, with the saliency predicted for each.
 
-    One run for every padding: the first by name. Beside its rows stands how many pixels the
-    region found moves over the image for each pixel that the crop moves, the mean over images:
-    0 where it stays on the object, 1 where it stays at one place of the frame.
+    The image is the crop from the middle, its crop the one moved furthest along x. One run for
+    every padding: the first by name. Beside its rows stands how many pixels the region found moves
+    over the image for each pixel that the crop moves, the mean over images: 0 where it stays on
+    the object, 1 where it stays at one place of the frame.
     """
     tasks = read_tasks(folder)
     slopes = tasks[tasks["metric"] == _SLOPE].drop_duplicates("padding")
     maps: list[list[NDArray[Any] | None]] = []
-    rows, notes = [], []
-    shifts: NDArray[Any] = np.empty(0)
+    rows, notes, moved = [], [], 0
     for run in slopes.itertuples():
         with np.load(folder / "tasks" / run.run / f"{run.test_set}-crops.npz") as kept:
             shifts, images, found = kept["shifts"], kept["crops"], kept["maps"]
+        middle, furthest = int(np.abs(shifts).argmin()), int(shifts.argmax())
+        moved = int(shifts[furthest])
         for index in range(min(_IMAGES, len(images))):
-            maps += [list(images[index]), list(found[index].astype(np.float32))]
-            rows += ["crop", cell_label("padding", run.padding)]
-            notes += ["", f"moves {number(run.value)}\nper pixel" if index == 0 else ""]
+            row: list[NDArray[Any] | None] = []
+            for place in (middle, furthest):
+                row += [images[index, place], found[index, place].astype(np.float32)]
+            maps.append(row)
+            rows.append(cell_label("padding", run.padding))
+            notes.append(f"moves {number(run.value)}\nper pixel" if index == 0 else "")
     with look():
         if not rows:
             return nothing("no saliency backbone: train-backbone --task saliency")
-        columns = [f"{shift:+d} pixels" if shift else "middle" for shift in shifts]
-        return Mosaic(maps, rows, columns, MAP_COLOURS, ("0", "salient"), notes=notes).draw()
+        columns = ["image", "saliency", f"its crop,\n{moved:+d} pixels", "saliency"]
+        return Mosaic(maps, rows, columns, MAP_COLOURS, "saliency", notes=notes).draw()

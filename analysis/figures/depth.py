@@ -6,7 +6,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from analysis.figures.scores import nothing
-from analysis.figures.style import SOFT, common_legend, draw_series, line_look, line_panels, look
+from analysis.figures.style import SOFT, common_legend, draw_series, line_panels, look, looks_of
 from analysis.read.results import Results
 from analysis.tables.depth import by_depth
 from data.targets import pattern_names
@@ -32,6 +32,7 @@ def spc_by_depth(results: Results, measured: pd.DataFrame) -> Figure:
     ]
     patterns = [pattern for pattern in pattern_names() if (rows["pattern"] == pattern).any()]
     order = list(dict.fromkeys(rows["label"]))
+    looks = looks_of(measured)
     with look():
         if not patterns:
             return nothing("no readout of a single level was measured")
@@ -42,13 +43,13 @@ def spc_by_depth(results: Results, measured: pd.DataFrame) -> Figure:
                 if (line["backbone"] == PIXELS).all():
                     panel.plot(0, line["spc"].iloc[0], "x", color=SOFT, label=label)
                     continue
-                index, depth = order.index(str(label)), line["relative_depth"]
-                draw_series(panel, depth, line["spc"], index, str(label))
+                depth, appearance = line["relative_depth"], looks[line["run"].iloc[0]]
+                draw_series(panel, depth, line["spc"], appearance, str(label))
                 panel.fill_between(
                     depth,
                     line["spc_low"],
                     line["spc_high"],
-                    color=line_look(index).color,
+                    color=appearance.color,
                     alpha=0.15,
                     linewidth=0,
                 )

@@ -6,7 +6,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from analysis.figures.scores import nothing
-from analysis.figures.style import common_legend, draw_series, line_panels, look
+from analysis.figures.style import common_legend, draw_series, line_look, line_panels, look
 from analysis.read.results import Results
 from analysis.tables.quality import READOUT, learning_curves
 from data.targets import pattern_names
@@ -22,6 +22,7 @@ def learning_curve(results: Results, measured: pd.DataFrame) -> Figure:
     patterns = [pattern for pattern in pattern_names() if (curves["pattern"] == pattern).any()]
     kind = [name for name in READOUT if name != "pattern"]
     order = [_label(*key) for key in curves[kind].drop_duplicates().itertuples(index=False)]
+    looks = {label: line_look(index) for index, label in enumerate(order)}
     with look():
         if not patterns:
             return nothing("no learning curve: train-probes --solver exact --learning-curve")
@@ -30,7 +31,7 @@ def learning_curve(results: Results, measured: pd.DataFrame) -> Figure:
             for key, line in curves[curves["pattern"] == pattern].groupby(kind, sort=False):
                 label = _label(*key)
                 line = line.sort_values("n_train")
-                draw_series(panel, line["n_train"], line["spc"], order.index(label), label)
+                draw_series(panel, line["n_train"], line["spc"], looks[label], label)
             panel.set_xscale("log")
             panel.xaxis.set_major_formatter("{x:.0f}")  # 100, not the 10^2 of mathematics
             panel.xaxis.set_minor_formatter("")

@@ -6,6 +6,7 @@ condition, or of several whose runs then stand side by side.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -19,12 +20,13 @@ from analysis.figures.style import look
 from analysis.labels import row_model_label
 from analysis.read.maps import HeadMaps, first_head, read_maps
 from analysis.read.measured import in_table_order, shown_heads, shown_shape
+from analysis.read.photographs import photograph
 from analysis.read.results import Results
 from analysis.tables.cells import number
 from data.targets import PATTERNS, pattern_names, position_map
 from data.vocabulary import SCORED_SETS
 
-_ENDS = ("lowest", "highest")  # targets differ in range, their ends do not
+_TARGET_RANGE = "position, in the target's range"
 _STRIPES = ("HS", "VS")
 _NO_TABLE_1_HEAD = "no readout of all levels together was measured"
 
@@ -33,14 +35,15 @@ def targets() -> Figure:
     """Figure 3: the five position maps a readout is trained to give."""
     maps: list[NDArray[Any] | None] = [position_map(pattern) for pattern in PATTERNS]
     with look():
-        return Mosaic([maps], [""], list(PATTERNS), MAP_COLOURS, _ENDS).draw()
+        return Mosaic([maps], [""], list(PATTERNS), MAP_COLOURS, _TARGET_RANGE).draw()
 
 
 def predictions(results: Results, measured: pd.DataFrame) -> Figure:
     """Figure 4: what each run predicts for each pattern, for one image of every set.
 
-    Columns are patterns; the first row has the targets. Readouts are those of `shown_shape`, of
-    the first seed; the natural image is the first of the test set.
+    The first column has the image, where it can be had, the others a pattern each; the first row
+    has the targets. Readouts are those of `shown_shape`, of the first seed; the natural image is
+    the first of the test set.
     """
     rows = shown_heads(measured).drop_duplicates(["run", "pattern", "images"])
     measured_sets = rows["images"].unique()
@@ -49,15 +52,17 @@ def predictions(results: Results, measured: pd.DataFrame) -> Figure:
     if not sets:
         with look():
             return nothing(_NO_TABLE_1_HEAD)
-    maps: list[list[NDArray[Any] | None]] = [[position_map(pattern) for pattern in PATTERNS]]
+    patterns = [name for name in pattern_names() if (rows["pattern"] == name).any()]
+    maps: list[list[NDArray[Any] | None]] = [[None, *map(position_map, patterns)]]
     titles = ["target"]
     for run, name in runs_in_order(rows).items():
-        found = [(pattern, _maps(results, rows, run, pattern)) for pattern in PATTERNS]
+        found = {pattern: _maps(results, rows, run, pattern) for pattern in patterns}
         for images in sets:
-            maps.append([_predicted(results, run, pattern, m, images) for pattern, m in found])
+            tiles = [_predicted(results, run, p, m, images) for p, m in found.items()]
+            maps.append([_input(results, run, found.values(), images), *tiles])
             titles.append(f"{name}\n{'natural' if images == 'test' else images} image")
     with look():
-        return Mosaic(maps, titles, list(PATTERNS), MAP_COLOURS, _ENDS).draw()
+        return Mosaic(maps, titles, ["image", *patterns], MAP_COLOURS, _TARGET_RANGE).draw()
 
 
 def padding_effect(results: Results, measured: pd.DataFrame) -> Figure:
@@ -76,8 +81,8 @@ def padding_effect(results: Results, measured: pd.DataFrame) -> Figure:
     maps: list[list[NDArray[Any] | None]] = []
     captions: list[list[str]] = []
     for pattern in patterns:
-        maps.append([position_map(pattern)])
-        captions.append([""])
+        maps.append([None, position_map(pattern)])
+        captions.append(["", ""])
         part = rows[rows["pattern"] == pattern].set_index(_PLACE)
         for place in zip(*(columns[name] for name in _PLACE), strict=True):
             if place not in part.index:
@@ -86,12 +91,16 @@ def padding_effect(results: Results, measured: pd.DataFrame) -> Figure:
                 continue
             row = next(part.loc[[place]].reset_index().itertuples())
             found = read_maps(results, row.run, first_head(results, row))
+            if maps[-1][0] is None:
+                maps[-1][0] = _input(results, row.run, [found], "test")
             maps[-1].append(_predicted(results, row.run, pattern, found, "test"))
             spc = number(row.spc) if np.isfinite(row.spc) else "undefined"
             captions[-1].append(f"SPC {spc}\nMAE {number(row.mae)}")
     with look():
-        columns_shown = ["target", *labels]
-        return Mosaic(maps, patterns, columns_shown, MAP_COLOURS, _ENDS, captions).draw()
+        columns_shown = ["image", "target", *labels]
+        return Mosaic(
+            maps, patterns, columns_shown, MAP_COLOURS, _TARGET_RANGE, captions=captions
+        ).draw()
 
 
 def error_maps(results: Results, measured: pd.DataFrame) -> Figure:
@@ -116,8 +125,8 @@ def error_maps(results: Results, measured: pd.DataFrame) -> Figure:
         if not patterns:
             return nothing(_NO_TABLE_1_HEAD)
         columns = [_broken(name) for name in runs.values()]
-        ends = ("0", "largest\nof its row")
-        return Mosaic(maps, patterns, columns, ERROR_COLOURS, ends, notes=notes).draw()
+        meaning = "share of the largest of the row"
+        return Mosaic(maps, patterns, columns, ERROR_COLOURS, meaning, notes=notes).draw()
 
 
 def has_paddings(measured: pd.DataFrame) -> bool:
@@ -163,6 +172,16 @@ def _predicted(
     shown = maps.predictions[images][0]
     signed = results.runs[run].recipe.signed_stripes
     return (shown + 1.0) / 2.0 if signed and pattern in _STRIPES else shown
+
+
+def _input(
+    results: Results, run: str, kept: Iterable[HeadMaps | None], images: str
+) -> NDArray[Any] | None:
+    """The image behind the first prediction for an image set, where it can be had."""
+    for maps in kept:
+        if maps is not None and maps.names.get(images):
+            return photograph(results.runs[run].cache, maps.names[images][0], images)
+    return None
 
 
 def _maps(results: Results, rows: pd.DataFrame, run: str, pattern: str) -> HeadMaps | None:

@@ -4,34 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
-from analysis.figures.style import RULE, SOFT
+from analysis.figures.style import SOFT
 
 MAP_COLOURS = "viridis"  # of predicted maps, and
 ERROR_COLOURS = "cividis"  # of errors: both rise evenly in lightness
 
 # Inches.
 _SIDE, _GAP, _CHARACTER, _LINE = 1.05, 0.07, 0.07, 0.14
-_BAR = 0.95  # room for the colour bar and its words
+_BAR = 0.95  # room for the colour bar, its numbers and its words
 
 
 @dataclass(frozen=True)
 class Mosaic:
-    """Maps (s, s) with values from 0 to 1, by row and column; None where nothing was measured."""
+    """Maps (s, s) with values from 0 to 1, by row and column; None where nothing was measured.
 
-    maps: list[list[NDArray[np.floating] | None]]
+    A tile may be a picture too, (s, s, 3), in colours of its own.
+    """
+
+    maps: list[list[NDArray[Any] | None]]
     rows: list[str]
     columns: list[str]
     colours: str
-    ends: tuple[str, str]  # what 0 and 1 mean, in words
+    meaning: str  # of the colours, in words
+    top: float = 1.0  # the number that the value 1 stands for
     captions: list[list[str]] | None = None  # below each map
     notes: Sequence[str] = ()  # at the right end of each row
 
@@ -67,11 +70,9 @@ class Mosaic:
         self._bar(figure, width, height, above)
         return figure
 
-    def _tile(self, axes: Axes, values: NDArray[np.floating] | None, x: float, y: float) -> None:
+    def _tile(self, axes: Axes, values: NDArray[Any] | None, x: float, y: float) -> None:
         if values is None:
-            axes.add_patch(Rectangle((x, y), _SIDE, _SIDE, facecolor="#f2f2f2", edgecolor=RULE))
-            centre = x + _SIDE / 2, y + _SIDE / 2
-            axes.text(*centre, "not\nmeasured", ha="center", va="center", color=SOFT, fontsize=7)
+            axes.text(x + _SIDE / 2, y + _SIDE / 2, "–", ha="center", va="center", color=SOFT)
             return
         axes.imshow(
             values,
@@ -90,5 +91,7 @@ class Mosaic:
         axes = figure.add_axes((*place, 0.1 / width, tall / height))
         bar = figure.colorbar(ScalarMappable(cmap=colormaps[self.colours]), cax=axes)
         bar.outline.set_visible(False)
-        bar.set_ticks([0.0, 1.0], labels=list(self.ends))
+        ticks = [0.0, 0.5, 1.0]
+        bar.set_ticks(ticks, labels=[f"{self.top * tick:.3g}" for tick in ticks])
+        bar.set_label(self.meaning, size=7)
         axes.grid(visible=False)

@@ -12,23 +12,29 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
+from analysis.figures.mosaic import MAP_COLOURS, Mosaic
 from analysis.figures.style import (
     PUBLISHED_LOOK,
+    LineLook,
     common_legend,
     draw_series,
     line_look,
     line_panels,
     look,
+    looks_of,
 )
-from analysis.labels import model_label
+from analysis.labels import cell_label, row_model_label
 from analysis.read.maps import border_profile, first_head, read_maps
 from analysis.read.measured import in_table_order, shown_heads, shown_shape
 from analysis.read.results import Results
+from analysis.tables.cells import number
 from analysis.tables.table import find_tables
-from data.targets import pattern_names
+from data.targets import pattern_names, position_map
 from data.vocabulary import ALL_LEVELS, PIXELS
 
+_CONSTANT = "constant map, by ring"
 _PAPER_LINE = "paper, VGG16 (ImageNet weights)"
 
 
@@ -45,19 +51,50 @@ def readout_effect(measured: pd.DataFrame) -> Figure:
     chosen = [(name, label, table, _varied(measured, name)) for name, label, table in parts]
     titles, panels_of = [], []
     for name, label, table, rows in chosen:
-        for backbone in dict.fromkeys(rows["backbone"]):
-            titles.append(f"{model_label(backbone)}: {label}")
-            panels_of.append((name, table, rows[rows["backbone"] == backbone]))
+        for _, part in rows.groupby("run", sort=False):
+            titles.append(row_model_label(part.iloc[0]))
+            panels_of.append((name, label, table, part))
     with look():
         if not titles:
             return nothing("no readouts of several depths or kernel sizes were measured")
         figure, panels = line_panels(titles, columns=2, sharex=False)
-        for panel, (name, table, rows) in zip(panels, panels_of, strict=True):
+        for panel, (name, label, table, rows) in zip(panels, panels_of, strict=True):
             _readout_panel(panel, rows, name, find_tables()[table].published_scores())
-            panel.set_ylabel("SPC, natural images")
+            panel.set(xlabel=label, ylabel="SPC, natural images")
         order = [label for p in pattern_names() for label in (p, f"{p}, paper")]
         common_legend(figure, panels, order, columns=3)
         return figure
+
+
+def effect_maps(results: Results, measured: pd.DataFrame) -> Figure:
+    """Beside figure 5, the maps behind it: G by depth and by kernel size of the readout.
+
+    A row per run and varied property, after the target a map for each value: the prediction for
+    the first test image, with its SPC, a mean over the test set. Another pattern where G was not
+    varied.
+    """
+    maps: list[list[NDArray[Any] | None]] = []
+    names, captions = [], []
+    for name in ("depth", "kernel_size"):
+        rows = _varied(measured, name)
+        for _, part in rows.groupby("run", sort=False):
+            pattern = "G" if (part["pattern"] == "G").any() else part["pattern"].iloc[0]
+            line = part[part["pattern"] == pattern].sort_values(name)
+            found = [
+                read_maps(results, row.run, first_head(results, row)) for row in line.itertuples()
+            ]
+            maps.append([position_map(pattern), *(kept.predictions["test"][0] for kept in found)])
+            names.append(row_model_label(part.iloc[0]))
+            scores = [
+                f"{cell_label(name, getattr(row, name))}\nSPC {number(row.spc)}"
+                for row in line.itertuples()
+            ]
+            captions.append([f"target {pattern}", *scores])
+    with look():
+        columns = [""] * max(map(len, maps), default=0)
+        return Mosaic(
+            maps, names, columns, MAP_COLOURS, "position, in the target's range", captions=captions
+        ).draw()
 
 
 def has_effect(measured: pd.DataFrame) -> bool:
@@ -66,16 +103,14 @@ def has_effect(measured: pd.DataFrame) -> bool:
 
 
 def _varied(measured: pd.DataFrame, name: str) -> pd.DataFrame:
-    """Natural-image rows of heads of one shape but for `name`, of padded backbones."""
-    same = measured["backbone_padding"].isin(["zeros", "-"]) & (measured["images"] == "test")
+    """Natural-image rows of heads of one shape but for `name`, of every run that varies it."""
+    same = measured["images"] == "test"
     for column, value in shown_shape(measured).items():
         if column != name:
             same &= measured[column] == value
     rows = measured[same]
-    counts = rows.groupby("backbone")[name].transform("nunique")
-    kept = rows[counts > 1]
     # Patterns measured at one value only say nothing about the effect.
-    return kept[kept.groupby(["backbone", "pattern"])[name].transform("nunique") > 1]
+    return rows[rows.groupby(["run", "pattern"])[name].transform("nunique") > 1]
 
 
 def _readout_panel(panel: Axes, rows: pd.DataFrame, name: str, published: pd.DataFrame) -> None:
@@ -86,10 +121,12 @@ def _readout_panel(panel: Axes, rows: pd.DataFrame, name: str, published: pd.Dat
         line = line.sort_values(name)
         x = np.array([place[value] for value in line[name]]) + 0.06 * (index - 1)
         appearance = line_look(index)
-        _line(panel, x, line, pattern, index)
+        _line(panel, x, line, pattern, appearance)
+        padded = line["backbone_padding"].iloc[0] in ("zeros", "-")  # as the paper's
         paper = published[
             (published["pattern"] == pattern) & (published["backbone"] == line["backbone"].iloc[0])
         ]
+        paper = paper if padded else paper.iloc[:0]
         paper = paper[paper[name].isin(place)].sort_values(name)
         panel.plot(
             [place[value] for value in paper[name]],
@@ -119,7 +156,8 @@ def spc_by_level(measured: pd.DataFrame) -> Figure:
     places = [PIXELS, *sorted(set(rows["reads"]) - {PIXELS, ALL_LEVELS}), ALL_LEVELS]
     place = {reads: index for index, reads in enumerate(places)}
     published = find_tables()["3"].published_scores()
-    runs = list(dict.fromkeys(in_table_order(rows)["run"]))
+    looks = looks_of(in_table_order(rows))
+    runs = list(looks)
     with look():
         if not patterns:
             return nothing("no readout of natural images was measured")
@@ -130,7 +168,7 @@ def spc_by_level(measured: pd.DataFrame) -> Figure:
                 line = line.sort_values("reads", key=lambda reads: reads.map(place))
                 x = line["reads"].map(place).to_numpy(dtype=float)
                 joined = line["reads"].str.fullmatch(r"f\d")
-                _line(panel, x, line, run, runs.index(run), joined=joined)
+                _line(panel, x, line, run, looks[run], joined=joined)
             paper = published[published["pattern"] == pattern]
             x = paper["reads"].map(place)
             panel.plot(
@@ -144,33 +182,48 @@ def spc_by_level(measured: pd.DataFrame) -> Figure:
 
 
 def error_by_border(results: Results, measured: pd.DataFrame) -> Figure:
-    """Error of the readout by distance to the nearest border, natural images, all levels together.
+    """Error of the readouts of `shown_shape` by distance to the nearest border, natural images.
 
-    One panel per pattern, one line per run: root mean squared error, over images and over the
-    pixels of each ring.
+    One panel per pattern, one line per run: root mean squared error over images and the pixels of
+    each ring, over the deviation of the target, which is the error of the best constant map. Bands
+    are 95 % over images; dotted, the constant map's own error by ring.
     """
     rows = shown_heads(measured)
     rows = rows[rows["images"] == "test"].drop_duplicates(["run", "pattern"])
     patterns = [pattern for pattern in pattern_names() if (rows["pattern"] == pattern).any()]
-    runs = list(dict.fromkeys(in_table_order(rows)["run"]))
+    looks = looks_of(in_table_order(rows))
     with look():
         if not patterns:
             return nothing("no readout of all levels together was measured")
-        figure, panels = line_panels(patterns, sharey=False)
+        figure, panels = line_panels(patterns)
         for panel, pattern in zip(panels, patterns, strict=True):
-            for run, part in _by(rows[rows["pattern"] == pattern], "run", runs):
-                index = runs.index(run)
+            for run, part in _by(rows[rows["pattern"] == pattern], "run", list(looks)):
                 row = next(part.itertuples())
-                maps = read_maps(results, run, first_head(results, row))
-                profile = border_profile(maps.error["test"])
-                spaced = (len(profile) // 12 + index, max(1, len(profile) // 5))
-                curve = profile["distance"], profile["error"]
-                draw_series(panel, *curve, index, run, markevery=spaced)
-            panel.set(xlabel="distance to the border, % of the side", ylabel="RMS error")
-            panel.set_ylim(bottom=0)
+                profile = _profile(results, row)
+                place = list(looks).index(run)
+                spaced = (len(profile) // 12 + place, max(1, len(profile) // 5))
+                label = f"{run} (n = {row.n_images:.0f})"
+                distance = profile["distance"]
+                draw_series(panel, distance, profile["error"], looks[run], label, markevery=spaced)
+                panel.fill_between(
+                    distance, profile["low"], profile["high"], color=looks[run].color, alpha=0.15
+                )
+            panel.plot(distance, profile["constant"], **PUBLISHED_LOOK, label=_CONSTANT)
+            panel.set(xlabel="distance to the border, % of the side")
+            panel.set(ylabel="error, that of a constant map = 1", ylim=(0, None))
             panel.tick_params(labelbottom=True)
-        common_legend(figure, panels, runs, columns=3)
+        labels = [text for panel in panels for text in panel.get_legend_handles_labels()[1]]
+        order = sorted(dict.fromkeys(map(str, labels)), key=lambda text: text == _CONSTANT)
+        common_legend(figure, panels, order, columns=2)
         return figure
+
+
+def _profile(results: Results, row: Any) -> pd.DataFrame:
+    """`border_profile` of the first seed's readout behind a measured row."""
+    maps = read_maps(results, row.run, first_head(results, row))
+    signed = results.runs[row.run].recipe.signed_stripes
+    target = position_map(row.pattern, len(maps.error["test"]), signed_stripes=signed)
+    return border_profile(maps, target, "test")
 
 
 def _by(rows: pd.DataFrame, name: str, order: list[str]) -> list[tuple[str, pd.DataFrame]]:
@@ -179,10 +232,9 @@ def _by(rows: pd.DataFrame, name: str, order: list[str]) -> list[tuple[str, pd.D
 
 
 def _line(
-    panel: Axes, x: Any, line: pd.DataFrame, label: str, index: int, joined: Any = None
+    panel: Axes, x: Any, line: pd.DataFrame, label: str, appearance: LineLook, joined: Any = None
 ) -> None:
     """Means with 95 % intervals, connected where `joined` (everywhere by default)."""
-    appearance = line_look(index)
     spread = np.array([line["spc"] - line["spc_low"], line["spc_high"] - line["spc"]])
     panel.errorbar(
         x,

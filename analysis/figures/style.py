@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import matplotlib as mpl
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.text import Text
@@ -27,6 +28,16 @@ INK, SOFT, RULE = "#1a1a1a", "#595959", "#d0d0d0"
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 DASHES = ("-", "--", "-.", ":")
+# What the backbone's convolutions see beyond the border.
+PADDING_DASHES: dict[str, Any] = {
+    "zeros": "-",
+    "-": "-",
+    "none": (0, (1, 1.2)),
+    "reflect": (0, (5, 1.5)),
+    "replicate": (0, (5, 1.5, 1, 1.5)),
+    "circular": (0, (5, 1.5, 1, 1.5, 1, 1.5)),
+}
+OTHER_DASHES: Any = (0, (9, 2))
 LINE_PANEL_INCHES = (3.3, 2.7)
 
 _SETTINGS: Any = {
@@ -69,7 +80,7 @@ class LineLook:
 
     color: str
     marker: str
-    linestyle: str
+    linestyle: Any  # matplotlib's
 
 
 def line_look(index: int) -> LineLook:
@@ -79,9 +90,27 @@ def line_look(index: int) -> LineLook:
     )
 
 
-def draw_series(panel: Axes, x: Any, y: Any, index: int, label: str, **options: Any) -> None:
-    """A line through the points of the series `index`; `options` are matplotlib's."""
-    appearance = line_look(index)
+def looks_of(rows: pd.DataFrame) -> dict[str, LineLook]:
+    """The look of every run in `rows`: colour means the backbone and its weights, dash the padding.
+
+    Markers tell apart what has the same of both.
+    """
+    runs = rows.drop_duplicates("run")
+    networks = list(dict.fromkeys(zip(runs["backbone"], runs["weights"], strict=True)))
+    return {
+        row.run: LineLook(
+            COLOURS[networks.index((row.backbone, row.weights)) % len(COLOURS)],
+            MARKERS[index % len(MARKERS)],
+            PADDING_DASHES.get(row.backbone_padding, OTHER_DASHES),
+        )
+        for index, row in enumerate(runs.itertuples())
+    }
+
+
+def draw_series(
+    panel: Axes, x: Any, y: Any, appearance: LineLook, label: str, **options: Any
+) -> None:
+    """A line through some points; `options` are matplotlib's."""
     panel.plot(
         x,
         y,
