@@ -17,7 +17,7 @@ from probe.heads.spec import HeadSpec
 
 # Of the demo's results, in the order of the report.
 FIGURES = [
-    *("figure_3", "figure_4", "figure_5", "figure_6", "figure_7"),
+    *("figure_3", "figure_4", "figure_5", "figure_5_maps", "figure_6", "figure_7"),
     "mean_squared_error",
     *("spc_by_level", "spc_by_depth", "error_by_border"),
 ]
