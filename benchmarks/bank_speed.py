@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
+from benchmarks.ceilings import best_forward, matrix_rate
 from benchmarks.timing import VGG16, machine, median_seconds
 from data.protocols import PROTOCOLS
 from data.targets import position_map
@@ -170,6 +171,15 @@ def main() -> None:
     print(f"authors' way over ours, per image and head: {authors * len(heads) / shared:.0f}")
     print(f"heads one at a time over the bank:          {alone / ours:.0f}")
     print(f"bank over its bare products:                {ours / products:.2f}")
+    # Read by two products, forward and weight gradient.
+    ceiling = 2 * bank.flops() / matrix_rate(device, dtype)
+    print(
+        f"share of the ceiling of large products: bank {ceiling / ours:.2f}, bare products "
+        f"{ceiling / products:.2f}"
+    )
+    print(
+        f"share of the ceiling of convolutions: extraction {best_forward(device) / extraction:.2f}"
+    )
 
 
 if __name__ == "__main__":

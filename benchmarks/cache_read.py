@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.ceilings import read_rate
 from benchmarks.timing import machine, make_cache, median_seconds
 from data.cache.reader import FeatureCache
 from data.vocabulary import GRID
@@ -69,6 +70,8 @@ def main() -> None:
                 f"raw, buffer of {size / 1e6:.0f} MB: {cache.size / raw / 1e9:.2f} GB/s; "
                 f"batches over it: {raw / shuffled:.2f}"
             )
+        rate = read_rate(arguments.folder)
+        print(f"share of the ceiling, one file read raw: {cache.size / shuffled / rate:.2f}")
 
 
 if __name__ == "__main__":

@@ -29,6 +29,7 @@ from PIL import Image
 from torch import Tensor
 from torchvision import models
 
+from benchmarks.ceilings import best_forward
 from benchmarks.timing import machine
 from data.cache.manifest import Manifest, describe_images
 from data.cache.shards import SHARD_IMAGES, ShardWriter, shard_count
@@ -207,6 +208,10 @@ def report(job: Job, taken: dict[str, float]) -> None:
     print(f"  written: {written / taken['extraction'] / 1e6:.0f} MB/s")
     print(f"plain loop over extraction: {taken['plain fp32 loop'] / taken['extraction']:.2f}")
     print(f"bare forward over extraction: {taken['bare forward'] / taken['extraction']:.2f}")
+    if identity.backbone == "vgg16":
+        ceiling = count * best_forward(job.device)
+        shares = [f"{name} {ceiling / taken[name]:.2f}" for name in ("bare forward", "extraction")]
+        print(f"share of the ceiling, its convolutions one by one: {', '.join(shares)}")
     stages = ("decoding alone", "levels alone", "writing alone")
     print(f"slowest stage: {max(stages, key=lambda stage: taken[stage])}")
 

@@ -16,7 +16,8 @@ import numpy as np
 import torch
 
 from benchmarks.bank_speed import LEVELS, PAPER, RATE, seconds_products
-from benchmarks.timing import VGG16, machine, median_seconds
+from benchmarks.ceilings import copy_rate, matrix_rate
+from benchmarks.timing import VGG16, machine
 from data.tools.device import find_device
 from data.vocabulary import INPUT_LEVELS, PIXELS
 from probe.batches import CELLS, epoch_windows
@@ -24,19 +25,6 @@ from probe.heads.paper import table_heads
 from probe.sgd.bank import Bank
 from probe.sgd.entry import Entry
 from probe.train import compute_dtype
-
-
-def matrix_rate(device: torch.device, dtype: torch.dtype, size: int) -> float:
-    """FLOP/s of one large square product."""
-    a = torch.rand(size, size, device=device).to(dtype)
-    return 2 * size**3 / median_seconds(lambda: a @ a)
-
-
-def bandwidth(device: torch.device, size: int) -> float:
-    """Bytes/s of a copy, read and written."""
-    a = torch.empty(size, dtype=torch.uint8, device=device)
-    b = torch.empty_like(a)
-    return 2 * size / median_seconds(lambda: b.copy_(a))
 
 
 def main() -> None:
@@ -82,12 +70,13 @@ def main() -> None:
     flops = 2 * bank.flops() * options.images * options.epochs
     rate = matrix_rate(device, dtype, 8192 if on_gpu else 2048)
     moved = 3 * options.images * channels * CELLS * dtype.itemsize * options.epochs
-    speed = bandwidth(device, 2**30 if on_gpu else 2**27)
+    speed = 2 * copy_rate(device)  # read and written
     print(f"{machine()}; {len(heads)} heads, {options.images} images, {options.epochs} epochs")
     print(f"sweep: {seconds:.1f} s wall, {flops / seconds / 1e12:.2f} TFLOP/s of large products")
     print(f"its bare products: {products:.1f} s, ratio {seconds / products:.2f}")
     print(f"matrix ceiling: {rate / 1e12:.1f} TFLOP/s, {flops / rate:.1f} s")
     print(f"memory ceiling: {speed / 1e9:.0f} GB/s, {moved / speed:.1f} s (gather, two products)")
+    print(f"share of the larger ceiling: {max(flops / rate, moved / speed) / seconds:.2f}")
     if on_gpu:
         print(f"most memory allocated: {torch.cuda.max_memory_allocated() / 2**30:.1f} GiB")
 

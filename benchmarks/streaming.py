@@ -76,6 +76,7 @@ def main() -> None:
     print(f"cache: {options.images} images, {size / 2**30:.1f} GiB; page cache as it is")
     print(f"raw read {raw:.1f} s, batches alone {batches:.1f} s, bare products {products:.1f} s")
     print(f"one epoch {epoch:.1f} s, {epoch / max(raw, products):.2f} of the larger bound")
+    print(f"share of the ceiling: {max(raw, products) / epoch:.2f}")
     print(f"resident memory: {after:.0f} MiB, {after - before:.0f} MiB above the imports")
 
 

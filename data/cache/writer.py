@@ -229,6 +229,7 @@ class CacheWriter:
             return None
         self._refuse_foreign_manifest()
         try:
+            stamp = file_stamp(self.folder / MANIFEST)
             before = read_manifest(self.folder)
             # The statistics are measured once: whether they are the same is seen when read.
             self._refuse_differences(before)
@@ -238,6 +239,7 @@ class CacheWriter:
             if self._holds_work():
                 raise
             return None  # a run that ended before its first shard: nothing would be mixed
+        self._owned = stamp
         return before
 
     def _refuse_differences(self, before: Manifest, ignore: Sequence[str] = ()) -> None:

@@ -7,7 +7,7 @@ import stat
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from data.images.formats import HEAD_BYTES, SUFFIXES, is_image
 from data.machine.faults import is_fault_of_the_file, with_retries
@@ -152,4 +152,4 @@ def _head(path: Path) -> bytes | None:
 
 
 def _suffix(name: str) -> str:
-    return PurePosixPath(name).suffix.lower()
+    return os.path.splitext(name)[1].lower()  # pathlib takes ten times as long
