@@ -19,8 +19,8 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
-from analysis.read.intervals import bootstrap_interval
 from data.cache.reader import FeatureCache
+from data.intervals import bootstrap_interval
 from data.protocols import TrainingRecipe
 from probe import results
 from probe.heads.spec import HeadSpec

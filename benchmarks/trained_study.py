@@ -31,7 +31,6 @@ from torch import nn
 
 from analysis.config import TablesConfig
 from analysis.make import make_tables
-from analysis.read.intervals import bootstrap_intervals
 from analysis.read.measured import measure
 from analysis.read.results import read_results
 from analysis.tables.cells import number
@@ -40,6 +39,7 @@ from benchmarks.task_backbones import IMAGES, LEVELS, checkpoint, interval
 from benchmarks.timing import machine
 from data.cache.reader import FeatureCache
 from data.images.mirrors import MIRRORS, mirrored_sets
+from data.intervals import bootstrap_intervals
 from data.targets import position_map
 from data.vocabulary import CONTINUED, IMAGE_SIZE, TAPPED_LEVELS
 from extract.backbones.backbone import load_backbone, wrap_module

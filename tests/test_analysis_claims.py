@@ -18,8 +18,8 @@ from analysis.claims.verdicts import (
     every_claim,
 )
 from analysis.cli import main
-from analysis.read.intervals import bootstrap_interval
 from analysis.read.results import read_results
+from data.intervals import bootstrap_interval
 from probe.heads.spec import HeadSpec
 
 

@@ -8,10 +8,10 @@ from click.testing import CliRunner
 from results_builder import ResultsBuilder
 
 from analysis.cli import main
-from analysis.read.intervals import bootstrap_interval
 from analysis.read.measured import measure
 from analysis.read.results import read_results
 from analysis.tables.contrast import contrast_patterns
+from data.intervals import bootstrap_interval
 from probe.heads.spec import HeadSpec
 
 

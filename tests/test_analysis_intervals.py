@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analysis.read.intervals import LEAST_IMAGES, bootstrap_interval, bootstrap_intervals
+from data.intervals import LEAST_IMAGES, bootstrap_interval, bootstrap_intervals
 
 # Shapes that scores have: bounded, skewed towards 1 (a good readout's SPC), towards 0 (its MAE).
 SHAPES = {

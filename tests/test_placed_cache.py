@@ -18,29 +18,14 @@ from data.cache.pooled.members import IDENTITY, POOLED, block_path
 from data.cache.pooled.reader import PooledCache
 from data.images.samples import sample_image
 from data.tools.errors import UserError
-from extract.backbones.backbone import Backbone, wrap_module
+from extract.backbones.backbone import wrap_module
 from extract.cli import main
 from extract.placed import run
-from extract.placed.config import PlacedConfig
 from extract.placed.run import extract_placed
 from tests.extraction import contents
+from tests.placed_caches import config, network, wrapped
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-
-
-def network() -> nn.Sequential:
-    torch.manual_seed(0)
-    first, second = nn.Conv2d(3, 6, 3, padding=1), nn.Conv2d(6, 8, 3, stride=2, padding=1)
-    return nn.Sequential(first, nn.ReLU(), nn.MaxPool2d(3, 2, 1), second, nn.ReLU(inplace=True))
-
-
-def wrapped(padding: str = "zeros") -> Backbone:
-    return wrap_module(network(), name="own", taps=("1", "4"), padding=padding, image_size=48)
-
-
-def config(folder: Path, **options: Any) -> PlacedConfig:
-    given = {"placed": "grid", "grid": (3,), "patch_size": 16, "patch_limit": 40}
-    return PlacedConfig("own", cache_dir=folder, **given | options)
 
 
 def test_vectors_are_those_of_a_plain_pass_with_adaptive_pooling(tmp_path: Path):
@@ -105,7 +90,7 @@ def test_killed_and_resumed_it_has_the_same_bytes(tmp_path: Path, monkeypatch):
     killed(tmp_path / "killed", monkeypatch)
     folder = tmp_path / "killed" / whole.name
     with pytest.raises(UserError, match="no complete pooled cache"):
-        PooledCache(folder)
+        PooledCache(folder).read("f1", "mean")
     with open(block_path(folder, 1), "r+b") as file:  # damaged since: made again
         file.seek(-200, 2)
         file.write(b"\xff" * 100)

@@ -14,12 +14,12 @@ import numpy as np
 import pandas as pd
 
 from analysis.claims.claim import READING, Claim, Comparison, Reading
-from analysis.read.intervals import LEAST_IMAGES, bootstrap_interval
 from analysis.read.measured import image_values, measure
 from analysis.read.published import PAPER, position_tables
 from analysis.read.results import Results
 from analysis.tables.commands import deciding_command, fill_command, situation
 from analysis.tables.table import find_tables
+from data.intervals import LEAST_IMAGES, bootstrap_interval
 from data.vocabulary import ALL_LEVELS, CONVERGED, DIVERGED, PIXELS, UNDER_TRAINED
 
 HOLDS, FAILS, UNDECIDED = "holds", "does not hold", "undecided"

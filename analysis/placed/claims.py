@@ -15,7 +15,7 @@ import pandas as pd
 
 from analysis.placed.cells import GAP, GMP, LEVEL
 from analysis.placed.read import EVERY_CELL, read_patches, read_placed
-from analysis.read.intervals import LEAST_IMAGES, bootstrap_interval
+from data.intervals import LEAST_IMAGES, bootstrap_interval
 from probe.results.placed import PLACED_KEY
 
 NOTHING_LEFT = 0.02  # accuracy above chance that counts as none

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from analysis.read.intervals import bootstrap_intervals
+from data.intervals import bootstrap_intervals
 from analysis.read.results import Results
 from data.border import ring_means
 from data.resample import bilinear_matrix

@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 
 from analysis.read.conditions import add_conditions
-from analysis.read.intervals import bootstrap_intervals
 from analysis.read.published import HEAD
 from analysis.read.results import Results
+from data.intervals import bootstrap_intervals
 from data.tools.errors import UserError
 from data.vocabulary import ALL_LEVELS, INPUT, PIXELS, STATUSES
 from probe.metrics import METRICS

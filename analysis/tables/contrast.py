@@ -7,10 +7,10 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
-from analysis.read.intervals import LEAST_IMAGES, bootstrap_interval
 from analysis.read.measured import image_values
 from analysis.read.results import Results
 from analysis.tables.cells import number
+from data.intervals import LEAST_IMAGES, bootstrap_interval
 from data.tools.errors import UserError
 from data.vocabulary import PIXELS
 

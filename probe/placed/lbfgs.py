@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
 
 MEMORY = 10  # pairs of steps and changes of the gradient
 SUFFICIENT = 1e-4  # share of the decrease that the slope promises (Armijo)
-HALVINGS = 20
+HALVINGS = 10
+ROUNDING = 1e-6  # share of a value, of float32, that is no change of it
+LEAST = 1e-6  # gradient that is rounding, where values and curvatures are about 1
 
-Evaluate = Callable[[Tensor], tuple[Tensor, Tensor]]
+Evaluate = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
 def minimise(
@@ -19,51 +22,58 @@ def minimise(
 ) -> Tensor:
     """Points (S, p) at which each of S functions is least, or where the steps ended.
 
-    `evaluate` gives their values (S,) and gradients (S, p) at points (S, p). A function stands
-    still once its gradient is `tolerance` of that at the start, or no step lowers it any more.
+    `evaluate` is given the numbers (s,) of some of the functions and points (s, p), and gives
+    their values (s,) and gradients (s, p). A function is done, and evaluated no more, once its
+    gradient is `tolerance` of that at the start, or nothing, or no step lowers it by more than
+    rounding does.
     """
+    best, going = start.clone(), torch.arange(len(start))
     points = start
-    values, gradients = evaluate(points)
-    small = tolerance * gradients.norm(dim=1)
+    values, gradients = evaluate(going, points)
+    small = (tolerance * gradients.norm(dim=1)).clamp(min=LEAST)
     pairs: list[tuple[Tensor, Tensor, Tensor]] = []
-    for _ in range(steps):
-        active = gradients.norm(dim=1) > small
-        if not active.any():
-            break
+    for _ in range(steps if (gradients.norm(dim=1) > small).any() else 0):
         direction = -_newton(gradients, pairs)
         found, found_values, found_gradients = _lowered(
-            evaluate, points, direction, active, values, (direction * gradients).sum(1)
+            partial(evaluate, going), points, direction, values, gradients
         )
-        if torch.equal(found, points):
-            break
+        best[going] = found
         step, change = found - points, found_gradients - gradients
         curvature = (step * change).sum(1)
-        usable = curvature > 1e-12
-        pairs.append((step, change, torch.where(usable, curvature.reciprocal(), 0.0)))
+        pairs.append((step, change, torch.where(curvature > 1e-12, 1 / curvature, 0.0)))
         del pairs[:-MEMORY]
+        lowered = found_values < values - ROUNDING * values.abs()
         points, values, gradients = found, found_values, found_gradients
-    return points
+        more = lowered & (gradients.norm(dim=1) > small)
+        if not more.any():
+            break
+        if not more.all():
+            going, small = going[more], small[more]
+            points, values, gradients = points[more], values[more], gradients[more]
+            pairs = [(step[more], change[more], weight[more]) for step, change, weight in pairs]
+    return best
 
 
 def _lowered(
-    evaluate: Evaluate,
+    evaluate: Callable[[Tensor], tuple[Tensor, Tensor]],
     points: Tensor,
     direction: Tensor,
-    active: Tensor,
     values: Tensor,
-    slopes: Tensor,
+    gradients: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Points, values and gradients after a step that lowers every active function enough.
+    """Points, values and gradients after a step that lowers every function enough.
 
     The step is halved for each function by itself, and is zero for those that no step lowers.
     """
-    length = active.to(points.dtype)
+    slopes = (direction * gradients).sum(1)
+    length = torch.ones_like(values)
     for _ in range(HALVINGS):
         found = points + length[:, None] * direction
-        found_values, gradients = evaluate(found)
-        good = found_values <= values + SUFFICIENT * length * slopes
+        found_values, found_gradients = evaluate(found)
+        limit = values + SUFFICIENT * length * slopes + ROUNDING * values.abs()
+        good = found_values <= limit
         if good.all():
-            return found, found_values, gradients
+            return found, found_values, found_gradients
         length = torch.where(good, length, length / 2)
     found = points + torch.where(good, length, 0.0)[:, None] * direction
     return found, *evaluate(found)

@@ -3,65 +3,56 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from data.stream import Stream
 from data.vocabulary import INPUT
+from probe.placed.directions import Directions, Floats
 
-Floats = NDArray[np.float64]
-Reading = Callable[[Floats, int, int], Floats]
-
-PERMUTED, FIXED = "permuted", "fixed"
-TEST_DRAWS = 9  # permutations that the accuracy of `permuted` is averaged over
-# Too few for softmax regression to forget the orders it saw (12 channels: 3 passes are .08 behind
-# the mean of the channels, 40 passes .03); more cost more, and the solver is not fast enough yet.
-TRAIN_DRAWS = 3  # passes over the training images, each batch with a permutation of its own
-BATCH = 48  # images that share a permutation in training (PermuteNet's batch)
+TEST_DRAWS = 9  # permutations that the accuracy of `permuted` is averaged over (PermuteNet's)
 _PERMUTATION_KEY = 6
 ROUNDING = 1e-6  # a smaller change over the places is not of the place
 
-# Of vectors (n, C) and the permutation of channels that seed and draw give: (n, C') to read.
+
+@dataclass(frozen=True)
+class Reading:
+    """A way to see vectors, and the directions that a head on it has."""
+
+    see: Callable[[Floats, int, int], Floats]  # vectors (n, C), seed, draw -> (n, C')
+    directions: Callable[[Floats], Directions] = Directions.of
+    draws: int = 0  # random permutations that accuracies are averaged over
+
+
+def _permuted(vectors: Floats, seed: int, draw: int) -> Floats:
+    return vectors[:, permutation(vectors.shape[1], seed, draw)]
+
+
+def _ordered(vectors: Floats, seed: int, draw: int) -> Floats:
+    return vectors
+
+
 READINGS: dict[str, Reading] = {
-    "ordered": lambda vectors, seed, draw: vectors,
-    PERMUTED: lambda vectors, seed, draw: vectors[:, permutation(vectors.shape[1], seed, draw)],
-    "sorted": lambda vectors, seed, draw: np.sort(vectors, axis=1),
-    "mean": lambda vectors, seed, draw: vectors.mean(1, keepdims=True),
-    FIXED: lambda vectors, seed, draw: vectors[:, permutation(vectors.shape[1], seed, 0)],
+    "ordered": Reading(_ordered),
+    # Solved for over all permutations at once, the limit of one a batch (PermuteNet).
+    "permuted": Reading(_permuted, Directions.of_every_order, TEST_DRAWS),
+    "sorted": Reading(lambda vectors, seed, draw: np.sort(vectors, axis=1)),
+    "mean": Reading(lambda vectors, seed, draw: vectors.mean(1, keepdims=True)),
+    "fixed": Reading(lambda vectors, seed, draw: _permuted(vectors, seed, 0)),
+    INPUT: Reading(_ordered),  # a level as well: the means of the three colours
 }
-# A level as well as a reading: the mean of the pixels, in their order.
-ALL_READINGS = (*READINGS, INPUT)
+
+
+def readings_of(level: str) -> list[str]:
+    """The readings that a level has."""
+    return [name for name in READINGS if (name == INPUT) == (level == INPUT)]
 
 
 def permutation(channels: int, seed: int, draw: int) -> NDArray[np.int64]:
     """A random order of the channels."""
     return Stream(seed, _PERMUTATION_KEY, draw).order(channels)
-
-
-def training_rows(
-    reading: str, vectors: Floats, labels: NDArray[np.int64], seed: int
-) -> tuple[Floats, NDArray[np.int64]]:
-    """What a head is trained on, (n', C') and (n',), from vectors (n, C) in random order.
-
-    Under `permuted` every batch has a permutation of its own, as PermuteNet has one a forward
-    pass, so the images come more than once.
-    """
-    if reading != PERMUTED:
-        return READINGS[reading](vectors, seed, 0), labels
-    starts = range(0, len(vectors), BATCH)
-    parts = [
-        READINGS[PERMUTED](vectors[start : start + BATCH], seed, draw * len(starts) + number)
-        for draw in range(TRAIN_DRAWS)
-        for number, start in enumerate(starts, start=TEST_DRAWS)
-    ]
-    return np.concatenate(parts), np.tile(labels, TRAIN_DRAWS)
-
-
-def scored_rows(reading: str, vectors: Floats, seed: int) -> list[Floats]:
-    """What a head is scored on, (n, C') for each draw; accuracies are averaged over the draws."""
-    draws = TEST_DRAWS if reading == PERMUTED else 1
-    return [READINGS[reading](vectors, seed, draw) for draw in range(draws)]
 
 
 def without_rounding(vectors: NDArray[np.float32]) -> Floats:

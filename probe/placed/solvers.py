@@ -11,124 +11,98 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from probe.placed.directions import Directions, Floats
 from probe.placed.lbfgs import minimise
 
 RIDGES = tuple(10.0**exponent for exponent in range(-6, 1))  # times the number of images
 DECAYS = tuple(10.0**exponent for exponent in range(-6, 0))  # of softmax regression
-DEAD = 1e-12  # share of a column's square in its variance, below which it says nothing
-NEGLIGIBLE = 1e-10  # share of the variance, below which a direction is left out
+TIE = 1e-7  # share of the largest score, below which two scores are the same
 
-Floats = NDArray[np.float64]
 Labels = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Head:
-    """A linear head on standardised columns."""
+class Part:
+    """Images along the directions of a training set, and what is to be read from them."""
 
-    mean: Tensor  # (C,), of the training images
-    scale: Tensor  # (C,), 1 / standard deviation; 0 of columns that are constant
-    weights: Tensor  # (C, K)
-    bias: Tensor  # (K,)
-
-    def scores(self, vectors: Floats) -> Tensor:
-        """(n, K) of vectors (n, C)."""
-        columns = (torch.from_numpy(vectors) - self.mean) * self.scale
-        return columns @ self.weights + self.bias
-
-    def hits(self, vectors: Floats, labels: Labels) -> NDArray[np.bool_]:
-        """Which of the vectors are read right, (n,); the first of equal scores counts."""
-        return np.asarray(self.scores(vectors).argmax(1).numpy() == labels)
+    rows: Tensor  # (n, r) float64
+    labels: Labels  # (n,)
 
 
 @dataclass(frozen=True)
-class _Directions:
-    """Training images along the principal directions of their standardised columns."""
+class Head:
+    """A linear head along directions."""
 
-    mean: Tensor
-    scale: Tensor
-    axes: Tensor  # (C, r)
-    squares: Tensor  # (r,), mean square along each
-    rows: Tensor  # (n, r)
+    weights: Tensor  # (r, K)
+    bias: Tensor  # (K,)
 
-    @classmethod
-    def of(cls, vectors: Floats) -> _Directions:
-        columns = torch.from_numpy(vectors)
-        mean = columns.mean(0)
-        centred = columns - mean
-        variance = centred.square().mean(0)
-        alive = variance > DEAD * columns.square().mean(0)
-        scale = torch.where(alive, variance.rsqrt(), 0.0)
-        standard = centred * scale
-        squares, axes = torch.linalg.eigh(standard.T @ standard / len(standard))
-        kept = squares > NEGLIGIBLE * squares.sum().clamp(min=1e-300)
-        return cls(mean, scale, axes[:, kept], squares[kept], standard @ axes[:, kept])
+    def credit(self, part: Part) -> Floats:
+        """How right each image is read, (n,): 1 or 0, and of k equal scores 1 / k.
 
-    def of_others(self, vectors: Floats) -> Tensor:
-        return ((torch.from_numpy(vectors) - self.mean) * self.scale) @ self.axes
-
-    def head(self, weights: Tensor, bias: Tensor) -> Head:
-        return Head(self.mean, self.scale, self.axes @ weights, bias)
+        Where vectors hold no place all places score alike, and are read at chance exactly,
+        whatever the last bits say.
+        """
+        scores = (part.rows @ self.weights + self.bias).numpy()
+        tied = scores >= scores.max(1, keepdims=True) - TIE * abs(scores).max()
+        right = tied[np.arange(len(scores)), part.labels]
+        return np.asarray(right / tied.sum(1))
 
 
-def fit_exact(
-    vectors: Floats, labels: Labels, heldout: Floats, heldout_labels: Labels, classes: int
-) -> Head:
+def fit_exact(directions: Directions, train: Part, heldout: Part, classes: int) -> Head:
     """Ridge regression on one-hot targets; its strength has the least squares on held-out images.
 
     Args:
-        vectors, labels: (n, C) and (n,), to train on.
-        heldout, heldout_labels: of other patches, to choose on.
+        directions: of the training images.
+        train: images to solve for.
+        heldout: images of other patches, to choose on.
         classes: K.
     """
-    directions = _Directions.of(vectors)
-    target = functional.one_hot(torch.from_numpy(labels), classes).double()
+    target = functional.one_hot(torch.from_numpy(train.labels), classes).double()
     bias = target.mean(0)
-    products = directions.rows.T @ (target - bias) / len(labels)
-    wanted = functional.one_hot(torch.from_numpy(heldout_labels), classes).double()
-    seen = directions.of_others(heldout)
+    products = train.rows.T @ (target - bias) / len(train.labels)
+    wanted = functional.one_hot(torch.from_numpy(heldout.labels), classes).double()
     tried = [products / (directions.squares + ridge)[:, None] for ridge in RIDGES]
-    losses = [float((seen @ weights + bias - wanted).square().mean()) for weights in tried]
-    return directions.head(tried[int(np.argmin(losses))], bias)
+    losses = [float((heldout.rows @ each + bias - wanted).square().mean()) for each in tried]
+    return Head(tried[int(np.argmin(losses))], bias)
 
 
-def fit_softmax(
-    vectors: Floats, labels: Labels, heldout: Floats, heldout_labels: Labels, classes: int
-) -> Head:
+def fit_softmax(directions: Directions, train: Part, heldout: Part, classes: int) -> Head:
     """Softmax regression with weight decay, whose strength has the least loss on held-out images.
 
     All strengths are solved for at once, along the principal directions scaled by the bound on
     the curvature there (Bohning 1992: half the mean square, and the decay), in which they converge
     in a few dozen steps. Arguments as of `fit_exact`.
     """
-    directions = _Directions.of(vectors)
-    rows = torch.cat([directions.rows, torch.ones(len(labels), 1).double()], 1).float()
-    target = torch.from_numpy(labels)
+    count = len(train.labels)
+    rows = torch.cat([train.rows, torch.ones(count, 1).double()], 1).float()
     decays = torch.tensor(DECAYS)[:, None].repeat(1, rows.shape[1])
     decays[:, -1] = 0.0  # the bias is not penalised
     squares = torch.cat([directions.squares, directions.squares.new_ones(1)]).float()
     scale = (squares / 2 + decays).rsqrt()[..., None]  # (S, r + 1, 1)
-    onehot = functional.one_hot(target, classes).float()
+    onehot = functional.one_hot(torch.from_numpy(train.labels), classes).float()
 
-    def evaluate(points: Tensor) -> tuple[Tensor, Tensor]:
-        weights = scale * points.view(len(DECAYS), -1, classes)
+    def evaluate(tried: Tensor, points: Tensor) -> tuple[Tensor, Tensor]:
+        decay = decays[tried][..., None]
+        weights = scale[tried] * points.view(len(tried), -1, classes)
         stacked = weights.transpose(0, 1).reshape(rows.shape[1], -1)
-        logits = (rows @ stacked).view(len(rows), len(DECAYS), classes)
+        logits = (rows @ stacked).view(count, len(tried), classes)
         logs = functional.log_softmax(logits, 2)
-        penalty = (decays[..., None] * weights.square()).sum((1, 2)) / 2
-        losses = -(logs * onehot[:, None]).sum((0, 2)) / len(rows) + penalty
-        slopes = (logs.exp() - onehot[:, None]).reshape(len(rows), -1)
-        gradient = (rows.T @ slopes / len(rows)).view(-1, len(DECAYS), classes).transpose(0, 1)
-        return losses, (scale * (gradient + decays[..., None] * weights)).flatten(1)
+        penalty = (decay * weights.square()).sum((1, 2)) / 2
+        losses = -(logs * onehot[:, None]).sum((0, 2)) / count + penalty
+        slopes = (logs.exp() - onehot[:, None]).reshape(count, -1)
+        gradient = (rows.T @ slopes / count).view(-1, len(tried), classes).transpose(0, 1)
+        return losses, (scale[tried] * (gradient + decay * weights)).flatten(1)
 
     start = torch.zeros(len(DECAYS), rows.shape[1] * classes)
     weights = (scale * minimise(evaluate, start).view(len(DECAYS), -1, classes)).double()
-    seen = torch.cat([directions.of_others(heldout), torch.ones(len(heldout), 1).double()], 1)
-    wanted = torch.from_numpy(heldout_labels)
-    losses = [float(functional.cross_entropy(seen @ candidate, wanted)) for candidate in weights]
+    wanted = torch.from_numpy(heldout.labels)
+    losses = [
+        float(functional.cross_entropy(heldout.rows @ each[:-1] + each[-1], wanted))
+        for each in weights
+    ]
     best = weights[int(np.argmin(losses))]
-    return directions.head(best[:-1], best[-1])
+    return Head(best[:-1], best[-1])
 
 
-Solver = Callable[[Floats, Labels, Floats, Labels, int], Head]
+Solver = Callable[[Directions, Part, Part, int], Head]
 SOLVERS: dict[str, Solver] = {"exact": fit_exact, "softmax": fit_softmax}

@@ -16,6 +16,7 @@ from typing import Any
 from data.tools.errors import UserError
 from data.tools.files import sha256_of, write_bytes
 from data.tools.locks import locked
+from probe.results.placed import PLACED, PLACED_PATCHES
 from probe.results.tables import (
     CURVE,
     HEADS,
@@ -30,7 +31,15 @@ from probe.results.tables import (
 )
 
 LOCK = ".lock"  # held while files of a run are read to be changed
-LISTED = (IMAGE_SCORES, LOSSES, CURVE, HEADS, SCORES)  # in the order in which they are replaced
+LISTED = (
+    IMAGE_SCORES,
+    LOSSES,
+    CURVE,
+    HEADS,
+    SCORES,
+    PLACED_PATCHES,
+    PLACED,
+)  # in the order in which they are replaced
 _NOW, _NEXT = "files", "next"  # keys of run.json: the files as they are, and as they will be
 
 
@@ -88,7 +97,7 @@ def fault(folder: Path) -> str | None:
     if document is None:
         return f"{RUN} is missing or damaged" if found else None
     if _NOW not in document:
-        needed = [name for name in LISTED if name != CURVE] if SCORES in found else []
+        needed = (IMAGE_SCORES, LOSSES, HEADS, SCORES) if SCORES in found else ()
         missing = [name for name in needed if name not in found]
         return f"{missing[0]} is missing" if missing else None
     for name in LISTED:

@@ -202,8 +202,7 @@ def write_all_scores(results_dir: Path) -> Path:
     """
     target = results_dir / SCORES
     with locked(results_dir / LOCK):
-        folders = sorted(path.parent for path in results_dir.glob(f"*/{SCORES}"))
-        tables = [table for folder in folders if (table := _scores_of(folder)) is not None]
+        tables = tables_of_runs(results_dir, SCORES)
         if not tables:
             raise UserError(f"no head was trained, so {target} has nothing to hold")
         # Older runs lack the newer columns.
@@ -212,15 +211,21 @@ def write_all_scores(results_dir: Path) -> Path:
     return target
 
 
-def _scores_of(folder: Path) -> pd.DataFrame | None:
-    """The scores of the run in `folder`; None where that is no run of its own."""
+def tables_of_runs(results_dir: Path, name: str) -> list[pd.DataFrame]:
+    """The tables `name` of all runs; what is no run of its own is left out, with a line."""
+    folders = sorted(path.parent for path in results_dir.glob(f"*/{name}"))
+    return [table for folder in folders if (table := _table_of(folder, name)) is not None]
+
+
+def _table_of(folder: Path, name: str) -> pd.DataFrame | None:
+    """A table of the run in `folder`; None where that is no run of its own."""
     if not (folder / RUN).exists():
         say(f"left out: {folder} holds scores, but no {RUN}")
         return None
-    table = read_rows(folder / SCORES)
-    for name in table["run"].unique() if "run" in table else ():
-        if name != folder.name and (folder.parent / name / RUN).exists():
-            say(f"left out: {folder} is a copy of the run {name}")
+    table = read_rows(folder / name)
+    for run in table["run"].unique() if "run" in table else ():
+        if run != folder.name and (folder.parent / run / RUN).exists():
+            say(f"left out: {folder} is a copy of the run {run}")
             return None
     return table.assign(run=folder.name)
 

@@ -18,6 +18,7 @@ from data.cache.pooled.members import IDENTITY, POOLED
 from data.tools.errors import UserError
 from data.tools.files import read_bytes
 from data.tools.hdf5 import open_hdf5, own_dataset
+from data.tools.terminal import say
 
 POOLINGS = ("mean", "max")
 LABELS = ("patch", "cell", "class", "split")
@@ -26,24 +27,22 @@ _REMEDY = "run the extract-features --placed command that made it again, with --
 
 @dataclass(frozen=True)
 class PooledCache:
-    """A complete pooled cache, opened; `UserError` where it is not complete.
+    """A complete pooled cache; reading it raises `UserError` where it is not complete.
 
     Every array is compared with its checksum when it is read: `UserError` where it was changed.
     """
 
     folder: Path
 
-    def __post_init__(self) -> None:
-        if not (self.folder / POOLED).exists():
-            raise UserError(
-                f"{self.folder} is no complete pooled cache: run the extract-features --placed "
-                "command that made it again, it goes on where it stopped"
-            )
-
     @cached_property
     def identity(self) -> PlacedIdentity:
         """What the cache was made from."""
         path = self.folder / POOLED
+        if not path.exists():
+            raise UserError(
+                f"{self.folder} is no complete pooled cache: run the extract-features --placed "
+                "command that made it again, it goes on where it stopped"
+            )
         with open_hdf5(path) as file:
             try:
                 return PlacedIdentity.from_json(json.loads(own_dataset(file, "identity")[()]))
@@ -110,6 +109,7 @@ def is_pooled(folder: Path) -> bool:
 def find_pooled(cache_dir: Path, *, mirrored: bool = False) -> list[PooledCache]:
     """Every pooled cache of a folder of caches, or the folder itself where it is one.
 
+<<<<<<< HEAD
     Of images as they are, or of `mirrored` ones.
 
     `UserError` where there is none, or one is incomplete.
@@ -121,6 +121,27 @@ def find_pooled(cache_dir: Path, *, mirrored: bool = False) -> list[PooledCache]
         raise UserError(f"no pooled cache in {cache_dir}: run extract-features --placed first")
     caches = [PooledCache(folder) for folder in sorted(folders)]
     return [cache for cache in caches if cache.identity.mirrored == mirrored]
+=======
+    What is incomplete or damaged is left out, with a line on stderr. `UserError` where there is
+    none.
+    """
+    names = (IDENTITY, POOLED)
+    folders = {path.parent for name in names for path in cache_dir.glob(f"*/{name}")}
+    caches, faults = [], []
+    for folder in [cache_dir] if is_pooled(cache_dir) else sorted(folders):
+        cache = PooledCache(folder)
+        try:
+            cache.identity  # noqa: B018
+            caches.append(cache)
+        except UserError as error:
+            faults.append(str(error))
+    if not caches:
+        none = f"no pooled cache in {cache_dir}: run extract-features --placed first"
+        raise UserError(faults[0] if faults else none)
+    for fault in faults:
+        say(f"left out: {fault}")
+    return caches
+>>>>>>> f5871a7 (probe/placed: train-probes --placed, readings of places and classes from pooled caches in results/placed.csv; data/intervals: intervals for all stages)
 
 
 def read_identity(folder: Path) -> PlacedIdentity | None:

@@ -1,4 +1,4 @@
-"""95 % intervals by resampling test images (docs/methods.md, "Uncertainty").
+"""95 % intervals by resampling test images or patches (docs/methods.md, "Uncertainty").
 
 The studentised bootstrap ("bootstrap-t"; Efron and Tibshirani 1993, chapter 12.5): unlike the
 percentile bootstrap it keeps its coverage with the eight noise images and with skewed scores.
