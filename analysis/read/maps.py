@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from data.intervals import bootstrap_intervals
 from analysis.read.results import Results
 from data.border import ring_means
+from data.intervals import bootstrap_intervals
 from data.resample import bilinear_matrix
 from data.targets import MAP_SIZE
 from data.tools.errors import UserError

@@ -8,17 +8,17 @@ from dataclasses import dataclass
 from data.cache.pooled.reader import POOLINGS
 from data.tools.errors import UserError
 from data.tools.settings import setting, spelled
-from probe.config import ProbeConfig
 from probe.placed.names import READING_NAMES, SOLVER_NAMES
+from probe.segmentation.config import SegmentationConfig
 
-# What of `ProbeConfig` means something here too.
+# What of `SegmentationConfig` means something here too.
 _SHARED = ("cache_dir", "results_dir", "solver", "backbone", "levels", "threads", "overwrite")
 _CLUSTER = ("jobs", "backend", "scheduler")
 
 
 @dataclass(frozen=True)
-class PlacedProbeConfig(ProbeConfig):
-    """Settings of `train_placed`; those of `ProbeConfig` mean what they mean there."""
+class PlacedProbeConfig(SegmentationConfig):
+    """Settings of `train_placed`; those of `SegmentationConfig` mean what they mean there."""
 
     placed: bool = setting(
         "Read places and classes from every pooled cache (extract-features --placed), instead of "
@@ -51,7 +51,7 @@ class PlacedProbeConfig(ProbeConfig):
                 raise UserError(f"{spelled(name)} without {spelled('placed')}: nothing is pooled")
 
     def _check_placed(self) -> None:
-        for field in dataclasses.fields(ProbeConfig):
+        for field in dataclasses.fields(SegmentationConfig):
             used = field.name in (*_SHARED, *_CLUSTER)
             if not used and getattr(self, field.name) != field.default:
                 raise UserError(

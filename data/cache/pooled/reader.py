@@ -109,21 +109,8 @@ def is_pooled(folder: Path) -> bool:
 def find_pooled(cache_dir: Path, *, mirrored: bool = False) -> list[PooledCache]:
     """Every pooled cache of a folder of caches, or the folder itself where it is one.
 
-<<<<<<< HEAD
-    Of images as they are, or of `mirrored` ones.
-
-    `UserError` where there is none, or one is incomplete.
-    """
-    if is_pooled(cache_dir):
-        return [PooledCache(cache_dir)]
-    folders = {path.parent for name in (IDENTITY, POOLED) for path in cache_dir.glob(f"*/{name}")}
-    if not folders:
-        raise UserError(f"no pooled cache in {cache_dir}: run extract-features --placed first")
-    caches = [PooledCache(folder) for folder in sorted(folders)]
-    return [cache for cache in caches if cache.identity.mirrored == mirrored]
-=======
-    What is incomplete or damaged is left out, with a line on stderr. `UserError` where there is
-    none.
+    Of images as they are, or of `mirrored` ones; none is not an error where there are others. What
+    is incomplete or damaged is left out, with a line on stderr. `UserError` where there is none.
     """
     names = (IDENTITY, POOLED)
     folders = {path.parent for name in names for path in cache_dir.glob(f"*/{name}")}
@@ -140,8 +127,7 @@ def find_pooled(cache_dir: Path, *, mirrored: bool = False) -> list[PooledCache]
         raise UserError(faults[0] if faults else none)
     for fault in faults:
         say(f"left out: {fault}")
-    return caches
->>>>>>> f5871a7 (probe/placed: train-probes --placed, readings of places and classes from pooled caches in results/placed.csv; data/intervals: intervals for all stages)
+    return [cache for cache in caches if cache.identity.mirrored == mirrored]
 
 
 def read_identity(folder: Path) -> PlacedIdentity | None:
