@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import shlex
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
@@ -16,6 +15,7 @@ from analysis.placed.read import has_placed
 from analysis.read.conditions import repeated_pixels, trained_and_scored
 from analysis.read.measured import measure, select
 from analysis.read.results import Results, read_results, without_scores
+from analysis.tables.again import commands_again
 from analysis.tables.contrast import contrast, contrast_lines
 from analysis.tables.grid import Grid, grids
 from analysis.tables.quality import QualityTable, comparison, other_kinds, quality_tables
@@ -33,10 +33,12 @@ from analysis.write.markdown import (
 )
 from data.tools.errors import UserError
 from data.tools.files import check_writable, write_text
+from data.tools.settings import command_line
 from data.tools.terminal import say, show
 from probe.results import SCORES
 
 REPORT = "report.html"
+AGAIN = "run_again.sh"
 NOTHING_PLACED = (
     "Tables K4, S1, D and C, patches placed on a canvas: nothing measured. `extract-features "
     "--placed grid && train-probes --placed && train-probes --channels`\n"
@@ -56,6 +58,13 @@ class _Work:
     def of_maps(self) -> bool:
         """Whether there are readouts of position maps."""
         return not self.material.measured.empty
+
+    @property
+    def commands(self) -> list[str]:
+        """Those that give all this again."""
+        measured = self.material.chosen if self.of_maps else self.material.measured
+        command = command_line("make-tables", self.config)
+        return commands_again(self.material.results, measured, command)
 
     @property
     def qualities(self) -> list[QualityTable]:
@@ -227,6 +236,7 @@ def _write_markdown(work: _Work) -> None:
         write_text(work.config.out / f"table_{name}.md", text)
     for quality in work.qualities:
         write_text(work.config.out / f"{quality.name}.md", quality_markdown(quality))
+    write_text(work.config.out / AGAIN, "set -e\n" + "\n".join(work.commands) + "\n")
 
 
 def _write_csv(work: _Work) -> None:
@@ -294,23 +304,8 @@ def _write_pictures(work: _Work, formats: tuple[str, ...]) -> Path:
         decide(comparisons),
         drawings,
         placed,
-        command_line(work.config),
+        work.commands,
         agreement_lines(agreement(material)) if work.of_maps else [],
     )
     write_text(out / REPORT, report(content))
     return out / REPORT
-
-
-def command_line(config: TablesConfig) -> str:
-    """The command with this configuration; options at their default are left out."""
-    words = ["make-tables"]
-    for field in fields(config):
-        value = getattr(config, field.name)
-        if value == field.default:
-            continue
-        option = "--" + field.name.replace("_", "-")
-        if isinstance(value, tuple):
-            words += [word for item in value for word in (option, str(item))]
-        else:
-            words += [option] if value is True else [option, str(value)]
-    return shlex.join(words)

@@ -9,12 +9,13 @@ from data.protocols import FEATURE_PROTOCOLS, FeatureRecipe, find_protocol
 from data.tools.device import check_device
 from data.tools.errors import UserError
 from data.tools.parallel import BACKENDS, check_cluster, check_scheduler
-from data.tools.settings import MAX_SEED, check_settings, setting, spelled
+from data.tools.settings import MAX_SEED, check_settings, command_line, setting, spelled
 from data.vocabulary import COMPRESSIONS, IMAGE_SIZE, PADDINGS
 from extract.backbones.normalization import parse_normalization
 
 MATCHES = ("names", "order")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
+_OF_ONE_CALL = ("overwrite", "num_shards", "shard_index")
 
 
 @dataclass(frozen=True)
@@ -137,6 +138,19 @@ class ExtractConfig:
         if self.normalization is not None:
             recipe = replace(recipe, normalization=self.normalization)
         return recipe
+
+    @property
+    def command(self) -> str:
+        """The call that makes the same cache from any folder: what it reads by its whole path."""
+        weights = Path(self.weights).expanduser()
+        whole = replace(
+            self,
+            train=self.train and self.train.absolute(),
+            test=self.test and self.test.absolute(),
+            weights=str(weights.absolute()) if weights.is_file() else self.weights,
+            overwrite=False,
+        )
+        return command_line("extract-features", whole, leave_out=_OF_ONE_CALL)
 
     @property
     def tap_names(self) -> str | tuple[str, ...]:

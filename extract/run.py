@@ -84,6 +84,7 @@ def _prepare(
     device = find_device(config.device)
     precision = resolve_precision(config.precision, device)
     compression_filters(config.compression)  # refuses while nothing is done yet
+    command = "" if backbone or images else config.command
     backbone = backbone or load_configured(config)
     backbone.weights = free_label(config, backbone)
     channels = LevelExtractor(backbone, config.features).channels(config.image_size)
@@ -100,7 +101,7 @@ def _prepare(
     found = replace(found, score_transposed=config.score_transposed)
     _report_images(found, config.strict)
     described = describe_images(found.records)
-    identity = replace(identity, images=described, sources=found.places)
+    identity = replace(identity, images=described, sources=found.places, command=command)
     manifest = Manifest(identity, tuple(found.records), tuple(found.bad))
     return Job(config, device, backbone, found, CacheWriter(folder, manifest))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from data.protocols import PROTOCOLS
@@ -11,7 +11,7 @@ from data.targets import pattern_names
 from data.tools.device import check_device
 from data.tools.errors import UserError
 from data.tools.parallel import BACKENDS, check_cluster, check_scheduler
-from data.tools.settings import check_settings, setting, spelled
+from data.tools.settings import check_settings, command_line, setting, spelled
 from data.vocabulary import ALL_LEVELS, LEVELS
 from probe.heads.kind import probe_names
 from probe.heads.spec import DENSE, DEPTHS, KERNEL_SIZES, PROBE_PADDINGS
@@ -132,6 +132,13 @@ class ProbeConfig:
             raise UserError(
                 f"{spelled('learning_curve')} needs nested solutions: add {spelled('solver')} exact"
             )
+
+    @property
+    def command(self) -> str:
+        """The call that trains the same heads; maps of one's own by their whole path."""
+        targets = (text.partition("=") for text in self.target)
+        whole = tuple(f"{name}={Path(file).expanduser().absolute()}" for name, _, file in targets)
+        return command_line("train-probes", replace(self, target=whole), leave_out=("overwrite",))
 
     def _check_exact(self) -> None:
         for name, asked, reason in (

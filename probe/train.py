@@ -133,6 +133,8 @@ def _train_run(task: Task) -> bool:
         finished = writer.finished_heads(control=config.control, curve=config.learning_curve)
         pending = [head for head in run.heads if head.name not in finished]
         say(f"{run.name}: {len(pending)} heads to train, {len(run.heads) - len(pending)} finished")
+        if pending:
+            writer.note(config.command)
         with arithmetic_threads(writer.threads):
             if config.solver == "exact":
                 return not solve_heads(run, pending, config, task.device)

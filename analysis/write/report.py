@@ -18,7 +18,6 @@ from analysis.labels import metric_label, model_label
 from analysis.read.conditions import image_label, weights_label
 from analysis.read.results import Results
 from analysis.tables import cells
-from analysis.tables.commands import extract_command, situation, train_command
 from analysis.tables.grid import Grid
 from analysis.tables.quality import QualityTable, quality_lines, quality_tables
 from analysis.tables.summary import summary_lines, summary_title
@@ -40,7 +39,7 @@ class Content:
     claims: pd.DataFrame  # what `analysis.claims.verdicts.decide` gives
     drawings: list[Drawing]
     placed: list[Drawing]  # of placed studies
-    command: str  # that made the report
+    commands: list[str]  # that give the results and the report again
     agreement: list[str]  # with the published numbers, in sentences
 
 
@@ -71,7 +70,7 @@ def report(content: Content) -> str:
         statuses=_statuses(results),
         constant=int((_heads(results)["status"] == CONSTANT).sum()),
         unfinished=_unfinished(results),
-        commands=_commands(content),
+        commands=content.commands,
         marks=cells.MARKS,
     )
 
@@ -238,16 +237,3 @@ def _unfinished(results: Results) -> list[dict[str, Any]]:
         }
         for row in heads.loc[order.index, columns].to_dict("records")
     ]
-
-
-def _commands(content: Content) -> list[str]:
-    """The commands that give this report again, in order."""
-    extract: list[str] = []
-    train: list[str] = []
-    if content.measured.empty:
-        return [content.command]
-    for _, part in content.measured.groupby("condition", sort=False):
-        known = situation(part, content.results)
-        extract += [extract_command(*place, known) for place in sorted(known.caches)]
-        train.append(train_command(known))
-    return list(dict.fromkeys([*extract, *train, content.command]))

@@ -19,8 +19,8 @@ from data.vocabulary import IMAGE_SIZE, PIXELS
 SCHEMA = 2
 RANDOM, NO_WEIGHTS = "random", "-"
 
-# Where the content lay and what its file was called: never compared.
-PLACES = ("sources", "weights_source")
+# Where the content lay, what its file was called, and the call that asked for it: never compared.
+PLACES = ("sources", "weights_source", "command")
 # What it was made with. A complete cache is good whatever made it; an unfinished one goes on alike.
 MAKING = ("device", "versions")
 # Of one backbone alone: caches that differ in nothing else are of one study.
@@ -84,6 +84,7 @@ class Identity:
     images: Images = field(default_factory=Images)
     sources: Mapping[str, str] = field(default_factory=dict)  # image set -> folder, or "samples"
     versions: Mapping[str, str] = field(default_factory=dict)  # library -> version
+    command: str = ""  # that began the cache; "" where it was handed objects in Python
 
     @classmethod
     def from_json(cls, values: Any) -> Identity:

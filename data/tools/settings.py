@@ -6,8 +6,9 @@ import dataclasses
 import difflib
 import math
 import numbers
+import shlex
 import typing
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
@@ -75,6 +76,25 @@ def named_as_options() -> Iterator[None]:
 def spelled(name: str) -> str:
     """The field `name` in the caller's language."""
     return "--" + name.replace("_", "-") if _NAMED_AS_OPTIONS.get() else name
+
+
+def command_line(program: str, config: Any, *, leave_out: Iterable[str] = ()) -> str:
+    """The call of `program` that has this configuration; options at their default are left out.
+
+    `leave_out` are names of fields that concern one call alone.
+    """
+    words = [program]
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if value == field.default or field.name in leave_out:
+            continue
+        option = "--" + field.name.replace("_", "-")
+        if value is True:
+            words.append(option)
+        else:
+            items = value if isinstance(value, tuple) else (value,)
+            words += [word for item in items for word in (option, str(item))]
+    return shlex.join(words)
 
 
 def check_settings(config: Any) -> None:

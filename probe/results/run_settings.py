@@ -35,6 +35,7 @@ class RunSettings:
     # not chosen (or not recorded, by an older version).
     threads: int | None = None
     about: Mapping[str, str] = field(default_factory=dict)  # versions and device: not compared
+    commands: tuple[str, ...] = ()  # that trained its heads, in order: not compared
 
     def to_json(self) -> dict[str, Any]:
         """As `from_json` reads it back."""
@@ -45,6 +46,7 @@ class RunSettings:
             "cache": self.cache.to_json(),
             "threads": self.threads,
             "about": dict(self.about),
+            "commands": list(self.commands),
         }
 
     @classmethod
@@ -61,6 +63,7 @@ class RunSettings:
             Identity.from_json(values["cache"]),
             values.get("threads"),
             values.get("about", {}),
+            tuple(values.get("commands", ())),
         )
 
     def content(self) -> dict[str, Any]:

@@ -84,6 +84,14 @@ class ResultsWriter:
         finished = set(table["head"])
         return finished & set(read_rows(self.folder / CURVE)["head"]) if curve else finished
 
+    def note(self, command: str) -> None:
+        """Add a call that trains heads of the run to those that its settings list."""
+        with locked(self.folder / LOCK):
+            document = read_document(self.folder) or self.settings.to_json()
+            known = document.get("commands", [])
+            if command not in known:
+                write_document(self.folder, {**document, "commands": [*known, command]})
+
     def _claim_passes(self) -> bool:
         """Take the checkpoints that interrupted passes have left, or a new one.
 

@@ -1,0 +1,29 @@
+"""The commands that were given, to be given again."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from analysis.read.results import Results
+from analysis.tables.commands import extract_command, situation, train_command
+
+
+def commands_again(results: Results, measured: pd.DataFrame, tables: str) -> list[str]:
+    """The calls that give these results again, in order; `tables` is the one of this stage.
+
+    They are those that the caches and the runs have kept. Of runs that kept none (of an older
+    version, or made from objects in Python) they are written from what is known of them.
+    """
+    extract: list[str] = []
+    train: list[str] = []
+    if measured.empty:
+        return [tables]
+    for _, part in measured.groupby("condition", sort=False):
+        known = situation(part, results)
+        runs = [results.runs[run] for run in part["run"].unique()]
+        kept = [run.cache.command for run in runs]
+        written = [extract_command(*place, known) for place in sorted(known.caches)]
+        extract += written if "" in kept else kept
+        commands = [command for run in runs for command in run.commands]
+        train += commands if all(run.commands for run in runs) else [train_command(known)]
+    return list(dict.fromkeys([*extract, *train, tables]))
