@@ -10,9 +10,10 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
-from analysis.figures.style import SOFT
+from analysis.figures.style import RULE, SOFT
 
 MAP_COLOURS = "viridis"  # of predicted maps, and
 ERROR_COLOURS = "cividis"  # of errors: both rise evenly in lightness
@@ -82,6 +83,8 @@ class Mosaic:
             vmax=1.0,
             aspect="auto",
         )
+        if values.ndim == 3:  # a white picture has an edge too
+            axes.add_patch(Rectangle((x, y), _SIDE, _SIDE, fill=False, edgecolor=RULE))
         # imshow fits the axes to its picture: undo that.
         axes.set_autoscale_on(False)
 

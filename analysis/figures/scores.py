@@ -210,8 +210,9 @@ def error_by_border(results: Results, measured: pd.DataFrame) -> Figure:
                 )
             panel.plot(distance, profile["constant"], **PUBLISHED_LOOK, label=_CONSTANT)
             panel.set(xlabel="distance to the border, % of the side")
-            panel.set(ylabel="error, that of a constant map = 1", ylim=(0, None))
+            panel.set(ylabel="error, that of a constant map = 1")
             panel.tick_params(labelbottom=True)
+        panels[0].set_ylim(bottom=0)  # shared, and after all is drawn: the top follows it
         labels = [text for panel in panels for text in panel.get_legend_handles_labels()[1]]
         order = sorted(dict.fromkeys(map(str, labels)), key=lambda text: text == _CONSTANT)
         common_legend(figure, panels, order, columns=2)
