@@ -25,7 +25,6 @@ demo: $(STAMP)
 	$(BIN)/train-probes --sweep --depth 1 --batch-size 8 --epochs 84 \
 	  --cache-dir demo/features --results-dir demo/results
 	$(BIN)/make-tables --results-dir demo/results --out demo/tables
-	$(BIN)/make-tables --results-dir demo/results --out demo/tables --claims
 
 test: $(STAMP)
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 8 --dist worksteal $(TESTS)

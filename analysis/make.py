@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import pandas as pd
@@ -23,6 +24,7 @@ from analysis.tables.summary import agreement, agreement_lines
 from analysis.tables.table import Material, find_tables
 from analysis.write.claims import claim_lines
 from analysis.write.csv import csv_text
+from analysis.write.finding import finding
 from analysis.write.latex import document, latex
 from analysis.write.markdown import (
     aligned,
@@ -58,6 +60,12 @@ class _Work:
     def of_maps(self) -> bool:
         """Whether there are readouts of position maps."""
         return not self.material.measured.empty
+
+    @cached_property
+    def comparisons(self) -> pd.DataFrame:
+        """What decides the claims about the chosen backbones."""
+        measured = self.material.measured if self.of_maps else None
+        return _comparisons(self.config, self.material.results, measured)
 
     @property
     def commands(self) -> list[str]:
@@ -101,6 +109,8 @@ def make_tables(config: TablesConfig) -> Path:
     if not config.table and not has_placed(config.results_dir):
         show(NOTHING_PLACED)
     show(summary_markdown(work.material.chosen))
+    if not config.table:
+        show(finding(work.material.chosen, decide(work.comparisons)))
     return made
 
 
@@ -294,14 +304,12 @@ def _write_pictures(work: _Work, formats: tuple[str, ...]) -> Path:
         return out
     from analysis.write.report import Content, report
 
-    measured = material.measured if work.of_maps else None
-    comparisons = _comparisons(work.config, material.results, measured)
-    _write_claims(out, comparisons)
+    _write_claims(out, work.comparisons)
     content = Content(
         material.results,
         material.chosen if work.of_maps else material.measured,
         [grid for blocks in work.grids.values() for grid in blocks],
-        decide(comparisons),
+        decide(work.comparisons),
         drawings,
         placed,
         work.commands,
