@@ -43,7 +43,8 @@ def finding(measured: pd.DataFrame, claims: pd.DataFrame) -> str:
             lines.append([name, *_values(cells, places)])
     table = [[plain(text) for text in line] for line in lines]
     title = f"### The finding: natural images, {shape_label(shape).partition(', ')[2]}"
-    return "\n".join([title, "", aligned(table, 1), "", *_verdicts(claims), ""])
+    verdicts = _verdicts(claims)
+    return "\n".join([title, "", aligned(table, 1), *([""] if verdicts else []), *verdicts, ""])
 
 
 def _paper(shape: dict[str, Any]) -> pd.DataFrame:
