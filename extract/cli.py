@@ -38,11 +38,27 @@ def _list_weights(_: bool) -> None:
     show(weights_listing())
 
 
+def _list_caches(folder: Path) -> None:
+    from data.cache.listing import cache_listing
+
+    show(cache_listing(folder.expanduser()))
+
+
+def _remove(folder: Path) -> None:
+    from data.cache.listing import remove_cache
+
+    show(remove_cache(folder.expanduser()))
+
+
 def _show_info(folder: Path) -> None:
+    from data.cache.members import MANIFEST
     from data.cache.pooled.reader import PooledCache, is_pooled
     from data.cache.reader import FeatureCache
 
     folder = folder.expanduser()
+    if not (folder / MANIFEST).exists() and any(folder.glob(f"*/{MANIFEST}")):
+        _list_caches(folder)
+        return
     if is_pooled(folder):
         show(json.dumps(PooledCache(folder).identity.to_json(), indent=2))
         return
@@ -89,6 +105,18 @@ _FOLDER = {"type": click.Path(path_type=Path), "metavar": "CACHE"}
 main.params += [
     instead("--list-backbones", _list_backbones, "List the backbones and exit.", is_flag=True),
     instead("--list-weights", _list_weights, "List the weights and exit.", is_flag=True),
-    instead("--info", _show_info, "Say what a cache was made from, and exit.", **_FOLDER),
+    instead(
+        "--list",
+        _list_caches,
+        "List the caches of a folder (default features), their sizes and states, and exit.",
+        is_flag=False,
+        flag_value=Path("features"),
+        type=click.Path(path_type=Path),
+        metavar="[FOLDER]",
+    ),
+    instead("--remove", _remove, "Delete a cache that no process works on, and exit.", **_FOLDER),
+    instead(
+        "--info", _show_info, "Say what a cache (or each of a folder) is, and exit.", **_FOLDER
+    ),
     instead("--verify", _verify, "Prove a cache whole or name what is damaged.", **_FOLDER),
 ]

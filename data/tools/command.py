@@ -15,7 +15,7 @@ import click
 
 from data.tools.errors import UserError
 from data.tools.settings import choices_of, named_as_options
-from data.tools.terminal import say, secure_streams, show, write_stderr
+from data.tools.terminal import complain, quietly, secure_streams, show, write_stderr
 
 C = TypeVar("C")
 
@@ -39,8 +39,9 @@ def stage_command(
     `resume`, the sentence that says how to go on.
     """
 
-    def callback(debug: bool, **values: Any) -> None:
-        with named_as_options(), exit_codes(debug=debug, resume=resume):
+    def callback(debug: bool, quiet: bool, **values: Any) -> None:
+        work = exit_codes(debug=debug, resume=resume)
+        with named_as_options(), quietly(quiet), work:
             run(config_class(**values))
 
     hints = typing.get_type_hints(config_class)
@@ -49,6 +50,9 @@ def stage_command(
         for field in dataclasses.fields(config_class)  # type: ignore[arg-type]
     ]
     options.append(click.Option(["--debug"], is_flag=True, help="Show tracebacks of errors."))
+    options.append(
+        click.Option(["--quiet"], is_flag=True, help="Say nothing but errors on stderr.")
+    )
     options.append(instead("--version", _show_version, "Say the version, and exit.", is_flag=True))
     return _Command(
         None,
@@ -83,7 +87,7 @@ class _Command(click.Command):
         try:
             return super().main(*args, **kwargs)
         except OSError as error:  # click could not print its help, or why it refuses
-            say(f"error: {_one_line(error)}")
+            complain(f"error: {_one_line(error)}")
             sys.exit(1)
 
 
@@ -99,19 +103,19 @@ def exit_codes(*, debug: bool, resume: str) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        say("")
-        say(f"interrupted: {resume}")
+        complain("")
+        complain(f"interrupted: {resume}")
         sys.exit(130)
     except (UserError, OSError) as error:
         if debug:
             write_stderr(traceback.format_exc())
-        say(f"error: {_one_line(error)}")
+        complain(f"error: {_one_line(error)}")
         sys.exit(1)
     except Exception as error:
         if debug:
             write_stderr(traceback.format_exc())
         name = type(error).__name__
-        say(f"error: {name}: {_one_line(error)} (unexpected; --debug shows where)")
+        complain(f"error: {name}: {_one_line(error)} (unexpected; --debug shows where)")
         sys.exit(1)
 
 

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from tqdm import tqdm
 
-from data.tools.terminal import say, write_stderr
+from data.tools.terminal import is_quiet, say, write_stderr
 
 T = TypeVar("T")
 
@@ -23,7 +23,7 @@ def meter(*, total: int, description: str, unit: str) -> Iterator[Callable[[int]
 
     A terminal gets a tqdm bar; anything else gets one line every 15 s, and one at the end.
     """
-    if sys.stderr is not None and sys.stderr.isatty():
+    if sys.stderr is not None and sys.stderr.isatty() and not is_quiet():
         with tqdm(total=total, desc=description, unit=unit, file=_Stderr()) as bar:
 
             def move(units: int) -> None:

@@ -11,15 +11,40 @@ import errno
 import io
 import os
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import TextIO
 
 from data.tools.errors import UserError
 from data.tools.printable import printable
 
+_quiet = False
+
+
+@contextmanager
+def quietly(quiet: bool) -> Iterator[None]:
+    """Inside, all threads leave out what they say of their work; errors are always said."""
+    global _quiet
+    before, _quiet = _quiet, quiet
+    try:
+        yield
+    finally:
+        _quiet = before
+
+
+def is_quiet() -> bool:
+    """Whether this process says nothing of its work."""
+    return _quiet
+
 
 def say(line: str) -> None:
-    """One line on stderr, if it can be had. Never raises."""
+    """One line of the work on stderr, if it can be had and is wanted. Never raises."""
+    if not _quiet:
+        complain(line)
+
+
+def complain(line: str) -> None:
+    """One line on stderr of what went wrong, if it can be had. Never raises."""
     write_stderr(printable(line) + "\n")
 
 
