@@ -16,7 +16,7 @@ from analysis.placed.read import has_placed
 from analysis.read.conditions import repeated_pixels, trained_and_scored
 from analysis.read.measured import measure, select
 from analysis.read.results import Results, read_results, without_scores
-from analysis.tables.again import commands_again
+from analysis.tables.again import commands_again, script
 from analysis.tables.contrast import contrast, contrast_lines
 from analysis.tables.grid import Grid, grids
 from analysis.tables.quality import QualityTable, comparison, other_kinds, quality_tables
@@ -246,7 +246,7 @@ def _write_markdown(work: _Work) -> None:
         write_text(work.config.out / f"table_{name}.md", text)
     for quality in work.qualities:
         write_text(work.config.out / f"{quality.name}.md", quality_markdown(quality))
-    write_text(work.config.out / AGAIN, "set -e\n" + "\n".join(work.commands) + "\n")
+    write_text(work.config.out / AGAIN, script(work.commands))
 
 
 def _write_csv(work: _Work) -> None:

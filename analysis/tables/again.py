@@ -6,6 +6,7 @@ import pandas as pd
 
 from analysis.read.results import Results
 from analysis.tables.commands import extract_command, situation, train_command
+from data.tools.printable import printable
 
 
 def commands_again(results: Results, measured: pd.DataFrame, tables: str) -> list[str]:
@@ -27,3 +28,16 @@ def commands_again(results: Results, measured: pd.DataFrame, tables: str) -> lis
         commands = [command for run in runs for command in run.commands]
         train += commands if all(run.commands for run in runs) else [train_command(known)]
     return list(dict.fromkeys([*extract, *train, tables]))
+
+
+def script(commands: list[str]) -> str:
+    """The commands as a shell script; names never steer the terminal that shows it."""
+    lines = ["set -e"]
+    for command in commands:
+        shown = printable(command)
+        if shown != command:
+            lines.append(
+                "# a name below has control characters, shown as escapes: write it yourself"
+            )
+        lines.append(shown)
+    return "\n".join(lines) + "\n"
