@@ -64,6 +64,7 @@ from probe.train import load_head, train_probes
 VGG, EFFICIENTNET = "vgg16", "timm:tf_efficientnet_lite0"
 TRAINED = {VGG: "hed", EFFICIENTNET: "efficientnet-lite0"}
 PADDINGS = ("zeros", "none", *CONTINUED)
+UNDEFINED = {(EFFICIENTNET, "none")}  # it adds branches, whose sizes would differ
 STEPS = 4940  # the paper's: 15 epochs of 10,533 images in batches of 32
 ODD = {"left-right": "H", "up-down": "V"}  # mirror -> the pattern that it turns round
 TASK_SIZE = 64  # pixels a side: VGG16's f4 has 8 x 8 values
@@ -98,8 +99,8 @@ def main() -> None:
 
 def features(options: argparse.Namespace) -> None:
     for backbone in options.backbones:
-        trained = (TRAINED[backbone], options.paddings)
-        for weights, paddings in (trained, ("random", ("zeros",))):
+        defined = [name for name in options.paddings if (backbone, name) not in UNDEFINED]
+        for weights, paddings in ((TRAINED[backbone], defined), ("random", ["zeros"])):
             for padding in paddings:
                 config = ExtractConfig(
                     backbone,
