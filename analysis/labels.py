@@ -26,6 +26,7 @@ _TASK_METRICS = {
     "accuracy_percent": "accuracy %",
     "above_chance_percent": "above chance %",
     "ablation_percent": "%",
+    "percent": "%",
 }
 _PADDINGS = {"zeros": "", "-": "", "none": " w/o padding"}
 
@@ -72,6 +73,7 @@ ROW_NAMES = {
     "model": "model",
     "weights": "model",
     "padding": "model",
+    "border": "padding",
     "depth": "layers",
     "kernel_size": "kernel",
     "reads": "levels",

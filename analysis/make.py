@@ -20,6 +20,7 @@ from analysis.tables.again import commands_again, script
 from analysis.tables.contrast import contrast, contrast_lines
 from analysis.tables.grid import Grid, grids
 from analysis.tables.quality import QualityTable, comparison, other_kinds, quality_tables
+from analysis.tables.rook import has_rooks
 from analysis.tables.summary import agreement, agreement_lines
 from analysis.tables.table import Material, find_tables
 from analysis.write.claims import claim_lines
@@ -115,8 +116,9 @@ def make_tables(config: TablesConfig) -> Path:
 
 
 def _results(folder: Path) -> Results:
-    """The scores of position maps, or none where there are placed studies alone."""
-    alone = has_placed(folder) and not (folder / SCORES).exists()
+    """The scores of position maps, or none where there are other studies alone."""
+    others = has_placed(folder) or has_rooks(folder)
+    alone = others and not (folder / SCORES).exists()
     return without_scores(folder) if alone else read_results(folder)
 
 
@@ -159,7 +161,7 @@ def _without_maps(config: TablesConfig, results: Results) -> Path:
     made = config.out
     if len(results.others):
         made = _only_other_kinds(config, results)
-    if not has_placed(config.results_dir):
+    if not (has_placed(config.results_dir) or has_rooks(config.results_dir)):
         return made
     if config.claims:
         return _show_claims(config, _comparisons(config, results, None))

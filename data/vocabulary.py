@@ -30,3 +30,4 @@ KEPT_IMAGES = 5  # of each scored set: the first, whose maps are kept for figure
 
 TASKS = ("saliency", "segmentation")  # that `train-backbone` trains for
 TASKS_CSV = "tasks.csv"  # of a results folder: the scores of `train-backbone`
+ROOK_CSV, ROOK_MARGINS_CSV = "rook.csv", "rook_margins.csv"  # of its small networks

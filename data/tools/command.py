@@ -6,7 +6,7 @@ import dataclasses
 import sys
 import traceback
 import typing
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -44,11 +44,84 @@ def stage_command(
         with named_as_options(), quietly(quiet), work:
             run(config_class(**values))
 
+    return _command(list(_options(config_class).values()), callback, help)
+
+
+def choice_command(
+    choose: str,
+    stages: Mapping[str, tuple[type, Callable[[Any], None]]],
+    *,
+    help: str,
+    resume: str,
+) -> click.Command:
+    """The click command of several stages, told apart by the option `choose`.
+
+    Each of `stages` is a configuration with the field `choose`, and what to run. The command has
+    the options of all of them; one that the chosen stage does not have is a usage error.
+    """
+
+    def callback(debug: bool, **values: Any) -> None:
+        context = click.get_current_context()
+        config_class, run = stages[values[choose]]
+        given = {
+            name: value
+            for name, value in values.items()
+            if context.get_parameter_source(name) is not click.core.ParameterSource.DEFAULT
+        }
+        _check_given(f"--{choose} {values[choose]}", config_class, given)
+        with named_as_options(), exit_codes(debug=debug, resume=resume):
+            run(config_class(**given))
+
+    classes = list(dict.fromkeys(config_class for config_class, _ in stages.values()))
+    options: dict[str, click.Option] = {}
+    for config_class in reversed(classes):  # the first has the word where several have an option
+        options = {**options, **_options(config_class)}
+    for name, option in options.items():
+        users = [key for key, (stage, _) in stages.items() if name in _field_names(stage)]
+        option.required = option.required and len(users) == len(stages)
+        if len(users) < len(stages):
+            option.help = f"[{', '.join(users)}] {option.help}"
+        if isinstance(option.type, click.Choice):
+            option.type = click.Choice(_every_choice(name, classes))
+    order = dict.fromkeys(name for stage in classes for name in _field_names(stage))
+    return _command([options[name] for name in order], callback, help)
+
+
+def _every_choice(name: str, classes: Sequence[type]) -> list[str]:
+    """What the option `name` may be in any of the configurations."""
+    kinds = [_options(stage)[name].type for stage in classes if name in _field_names(stage)]
+    choices = (
+        choice for kind in kinds if isinstance(kind, click.Choice) for choice in kind.choices
+    )
+    return list(dict.fromkeys(choices))
+
+
+def _check_given(chosen: str, config_class: type, given: Mapping[str, Any]) -> None:
+    """Raise click's usage errors for options that a stage lacks, or that lack."""
+    for name in given:
+        if name not in _field_names(config_class):
+            raise click.UsageError(f"{_spelled(name)} is no option of {chosen}")
+    for name, option in _options(config_class).items():
+        if option.required and name not in given:
+            raise click.UsageError(f"Missing option '{_spelled(name)}' of {chosen}.")
+
+
+def _field_names(config_class: type) -> list[str]:
+    return [field.name for field in dataclasses.fields(config_class)]
+
+
+def _options(config_class: type) -> dict[str, click.Option]:
+    """The option of every field, by the field's name."""
     hints = typing.get_type_hints(config_class)
-    options: list[click.Parameter] = [
-        _option(field, hints[field.name])
-        for field in dataclasses.fields(config_class)  # type: ignore[arg-type]
-    ]
+    return {
+        field.name: _option(field, hints[field.name]) for field in dataclasses.fields(config_class)
+    }
+
+
+def _command(
+    stage_options: Sequence[click.Option], callback: Callable[..., None], help: str
+) -> click.Command:
+    options: list[click.Parameter] = [*stage_options]
     options.append(click.Option(["--debug"], is_flag=True, help="Show tracebacks of errors."))
     options.append(
         click.Option(["--quiet"], is_flag=True, help="Say nothing but errors on stderr.")
@@ -141,4 +214,8 @@ def _option(field: dataclasses.Field[Any], hint: Any) -> click.Option:
     if kind is bool:
         del options["type"]
         options["is_flag"] = True
-    return click.Option(["--" + field.name.replace("_", "-")], **options)
+    return click.Option([_spelled(field.name)], **options)
+
+
+def _spelled(name: str) -> str:
+    return "--" + name.replace("_", "-")
