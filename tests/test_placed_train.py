@@ -11,6 +11,7 @@ from data.cache.pooled.members import POOLED
 from data.cache.pooled.reader import PooledCache
 from data.intervals import bootstrap_interval
 from data.tools.errors import UserError
+from extract.backbones.backbone import load_backbone
 from extract.placed.run import extract_placed
 from probe.cli import main
 from probe.placed.config import PlacedProbeConfig
@@ -155,3 +156,18 @@ def test_options_that_mean_nothing_are_refused(options: list[str], message: str,
         main(options)
     assert stopped.value.code == 1
     assert message in capsys.readouterr().err
+
+
+def test_a_whole_network_whose_pools_wrap_has_no_place_at_any_level(tmp_path: Path):
+    given = {"grid": (3,), "patch_size": 32, "patch_limit": 10, "padding": "circular"}
+    backbone = load_backbone(
+        "resnet18", weights="random", padding="circular", taps="paper", seed=0, image_size=96
+    )
+    (folder,) = extract_placed(config(tmp_path, **given), backbone)
+    cache = PooledCache(folder)
+    for level in cache.levels:
+        for pooling in ("mean", "max"):
+            vectors = cache.read(level, pooling)
+            assert np.ptp(vectors, axis=1).max() <= 1e-6 * abs(vectors).mean()
+    assert all(change < 1e-10 for change in cache.identity.place_changes.values())
+    assert (train(tmp_path, tmp_path / "results").accuracy == round(1 / 9, 6)).all()

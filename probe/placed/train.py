@@ -48,8 +48,8 @@ def train_placed(config: PlacedProbeConfig) -> Path:
     ]
     if not runs:
         raise UserError(
-            f"no pooled cache of {', '.join(config.backbone)} in {config.cache_dir}: run "
-            "extract-features --placed first"
+            f"no pooled cache in {config.cache_dir} is of images as they are and of "
+            f"{', '.join(config.backbone) or 'any backbone'}: run extract-features --placed first"
         )
     for run in runs:
         run.begin()
