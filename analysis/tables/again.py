@@ -36,8 +36,6 @@ def script(commands: list[str]) -> str:
     for command in commands:
         shown = printable(command)
         if shown != command:
-            lines.append(
-                "# a name below has control characters, shown as escapes: write it yourself"
-            )
+            lines.append("# control characters of a name are shown as escapes: write it yourself")
         lines.append(shown)
     return "\n".join(lines) + "\n"
