@@ -106,10 +106,10 @@ def _lines(
         for panel, title in zip(panels, titles, strict=True):
             part = rows[rows[panel_by] == title]
             for name, line in part.groupby(line_by, sort=False):
-                line, index = line.sort_values(x), order.index(name)
-                draw_series(panel, line[x], line["accuracy"].astype(float), index, str(name))
+                line, appearance = line.sort_values(x), line_look(order.index(name))
+                draw_series(panel, line[x], line["accuracy"].astype(float), appearance, str(name))
                 ends = line[["low", "high"]].astype(float)
-                colour = line_look(index).color
+                colour = appearance.color
                 panel.fill_between(
                     line[x], ends["low"], ends["high"], color=colour, alpha=0.15, linewidth=0
                 )
