@@ -24,6 +24,10 @@ demo: $(STAMP)
 	$(BIN)/extract-features $(DEMO) --weights random
 	$(BIN)/train-probes --sweep --depth 1 --batch-size 8 --epochs 84 \
 	  --cache-dir demo/features --results-dir demo/results
+	$(BIN)/extract-features --backbone vgg16 --weights random --cache-dir demo/features \
+	  --placed grid --grid 3 --patch-limit 20
+	$(BIN)/train-probes --placed --cache-dir demo/features --results-dir demo/results \
+	  --levels f5 --pooling mean --solver exact
 	$(BIN)/make-tables --results-dir demo/results --out demo/tables
 
 test: $(STAMP)

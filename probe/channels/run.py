@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -42,8 +43,9 @@ def score_channels(config: ChannelConfig) -> Path:
     check_writable(config.results_dir, "--results-dir")
     scores: list[Row] = []
     left: list[Row] = []
-    for cache in _pooled(config):
-        for one in _of_pooled(cache, config):
+    caches = _pooled(config)
+    for cache in caches.plain:
+        for one in _of_pooled(cache, caches, config):
             scores += one[0]
             left += one[1]
     if config.rank == ETA and holds_caches(config.cache_dir):
@@ -59,16 +61,28 @@ def score_channels(config: ChannelConfig) -> Path:
     return replace_runs(config.results_dir / CHANNELS, scores)
 
 
-def _pooled(config: ChannelConfig) -> list[PooledCache]:
-    folder = config.cache_dir
+@dataclass(frozen=True)
+class _Pooled:
+    """The pooled caches of a folder, of images as they are and of mirrored ones."""
+
+    plain: list[PooledCache]
+    mirrored: list[PooledCache]
+
+
+def _pooled(config: ChannelConfig) -> _Pooled:
+    folder, names = config.cache_dir, config.backbone
     if not any(map(is_pooled, (folder, *folder.glob("*")))):
-        return []
-    caches = find_pooled(folder)
-    names = config.backbone
-    return [cache for cache in caches if not names or cache.identity.backbone in names]
+        return _Pooled([], [])
+    plain, mirrored = (
+        [c for c in find_pooled(folder, mirrored=m) if not names or c.identity.backbone in names]
+        for m in (False, True)
+    )
+    return _Pooled(plain, mirrored)
 
 
-def _of_pooled(cache: PooledCache, config: ChannelConfig) -> Iterator[tuple[list[Row], list[Row]]]:
+def _of_pooled(
+    cache: PooledCache, caches: _Pooled, config: ChannelConfig
+) -> Iterator[tuple[list[Row], list[Row]]]:
     identity = cache.identity
     places = Places(identity.cells, identity.grid)
     split = cache.labels("split").reshape(-1, len(identity.cells))[:, 0]
@@ -76,7 +90,7 @@ def _of_pooled(cache: PooledCache, config: ChannelConfig) -> Iterator[tuple[list
         for pooling in POOLINGS:
             vectors = without_rounding(cache.read(level, pooling))
             scores = place_scores(Spread.of(vectors[split != TEST]), places)
-            scores |= _flips(cache, level, pooling, config)
+            scores |= _flips(cache, caches, level, pooling, config)
             about = {
                 **_about(cache.folder.resolve().name, identity),
                 **{"level": level, "pooling": pooling},
@@ -178,28 +192,28 @@ def _ablation_rows(
 
 
 def _flips(
-    cache: PooledCache, level: str, pooling: str, config: ChannelConfig
+    cache: PooledCache, caches: _Pooled, level: str, pooling: str, config: ChannelConfig
 ) -> dict[str, Floats]:
     """The published scores and their null, as far as there are mirrored caches."""
-    own = _flip(cache, cache.identity.padding, level, pooling, config)
+    own = _flip(cache, caches, cache.identity.padding, level, pooling)
     if not own and config.rank.startswith(FLIP):
         raise UserError(
             f"--rank {config.rank}: {cache.folder} has no mirrored counterpart: run the "
             "extract-features --placed command that made it again, with --mirrored"
         )
-    null = _flip(cache, "circular", level, pooling, config)
+    null = _flip(cache, caches, "circular", level, pooling)
     return with_null(own, null) if own and null else own
 
 
 def _flip(
-    cache: PooledCache, padding: str, level: str, pooling: str, config: ChannelConfig
+    cache: PooledCache, caches: _Pooled, padding: str, level: str, pooling: str
 ) -> dict[str, Floats]:
     """Flip scores of the network of `cache` under a padding; empty where it was not extracted."""
     pair = []
-    for mirrored in (False, True):
+    for kind in (caches.plain, caches.mirrored):
         found = [
             other
-            for other in find_pooled(config.cache_dir, mirrored=mirrored)
+            for other in kind
             if other.identity.padding == padding and _same_study(other, cache)
         ]
         if not found:
