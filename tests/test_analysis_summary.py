@@ -16,7 +16,7 @@ from analysis.read.published import position_tables
 from analysis.read.results import read_results
 from analysis.tables import table as tables
 from analysis.tables.paper import TABLE_1
-from analysis.tables.summary import agreement, agreement_lines, summary_lines
+from analysis.tables.summary import agreement, agreement_lines, summary_lines, summary_title
 from analysis.tables.table import Material, Table
 from probe.heads.spec import HeadSpec
 
@@ -48,6 +48,31 @@ def test_a_kernel_1_study_ends_with_its_own_numbers_and_empty_tables_are_a_line(
     assert printed.rindex("What was measured") > printed.rindex("nothing measured")
     text = page.read_text(encoding="utf-8")
     assert text.index('id="result"') < text.index('id="claims"')
+
+
+def test_readouts_of_every_shape_stand_in_the_summary(tmp_path: Path):
+    every = ("f1", "f2", "f3", "f4", "f5")
+    heads = [
+        HeadSpec(every, 7, 1, 0, "H"),
+        HeadSpec(every, 3, 1, 0, "H"),
+        HeadSpec(every, 3, 2, 1, "H"),
+        HeadSpec(("f5",), 1, 1, 0, "G"),
+    ]
+    ResultsBuilder(tmp_path).add(heads=heads)
+    measured = material(tmp_path).measured
+    lines = summary_lines(measured)
+    assert lines[0] == ["run", "levels", "readout", "H", "G"]
+    assert [line[1:3] for line in lines[1:]] == [
+        ["f5", "1 x 1, one layer"],
+        ["all", "3 x 3, one layer"],
+        ["all", "3 x 3, 2 layers, readout padding 1"],
+        ["all", "7 x 7, one layer"],
+    ]
+    assert [[cell == "–" for cell in line[3:]] for line in lines[1:]] == [
+        [True, False],
+        *[[False, True]] * 3,
+    ]
+    assert summary_title(measured) == "SPC on natural images"
 
 
 def test_agreement_is_the_rank_correlation_and_mean_difference_over_vggs_cells(tmp_path: Path):

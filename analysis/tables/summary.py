@@ -7,42 +7,60 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.read.measured import in_table_order, shape_label, shown_shape
+from analysis.read.measured import TABLE_1_HEAD, in_table_order, shape_label
 from analysis.read.published import HEAD
 from analysis.tables.cells import marks, number
 from analysis.tables.table import Material, find_tables
 from data.targets import pattern_names
+from data.vocabulary import ALL_LEVELS
 from probe.metrics import METRICS
 
 
 def summary_title(measured: pd.DataFrame) -> str:
-    """What `summary_lines` shows."""
-    shape = shown_shape(measured)
-    return f"SPC on natural images, {shape_label(shape).partition(', ')[2]}"
+    """What `summary_lines` shows; the readouts' shape where all have the same."""
+    shapes = _with_shapes(measured)["shape"].unique()
+    return "SPC on natural images" + (f", {shapes[0]}" if len(shapes) == 1 else "")
 
 
 def summary_lines(measured: pd.DataFrame) -> list[list[str]]:
-    """SPC by run and level (rows) and pattern (columns) as texts, header first.
+    """SPC by run, level and shape of the readout (rows) and pattern (columns), header first.
 
-    Of the readouts that differ in nothing else from `shown_shape`; seeds together. Marks are those
-    of the tables.
+    Everything measured stands here, seeds together; readouts of one shape have no column `readout`.
+    Marks are those of the tables.
     """
-    shape = shown_shape(measured)
-    same = measured["images"] == "test"
-    for name in ("kernel_size", "depth", "probe_padding"):
-        same &= measured[name] == shape[name]
-    rows = measured[same].drop_duplicates(["run", "reads", "pattern"])
+    rows = _with_shapes(measured)
+    rows = rows.drop_duplicates(["run", "reads", "shape", "pattern"])
+    rows = rows.sort_values(["kernel_size", "depth", "probe_padding"])
+    rows = rows.sort_values("reads", key=lambda texts: texts.map(_place), kind="stable")
+    runs = list(dict.fromkeys(in_table_order(rows)["run"]))
+    rows = rows.sort_values("run", key=lambda names: names.map(runs.index), kind="stable")
+    labels = ["reads"] if rows["shape"].nunique() <= 1 else ["reads", "shape"]
     patterns = [name for name in pattern_names() if name in set(rows["pattern"])]
-    lines = [["run", "levels", *patterns]]
-    rows = in_table_order(rows.sort_values("levels", key=lambda texts: texts.map(_place)))
-    for (run, reads), part in rows.groupby(["run", "reads"], sort=False):
+    lines = [["run", "levels", *(["readout"] if len(labels) > 1 else []), *patterns]]
+    for texts, part in rows.groupby(["run", *labels], sort=False):
         found = {cell.pattern: cell for cell in part.assign(fill="").itertuples()}
-        lines.append([str(run), str(reads), *(_spc(found.get(name)) for name in patterns)])
+        lines.append([*map(str, texts), *(_spc(found.get(name)) for name in patterns)])
     return lines
 
 
-def _place(levels: str) -> tuple[int, str]:
-    return (levels.count("+"), levels)
+def summary_labels(lines: list[list[str]]) -> int:
+    """How many columns of `summary_lines` name a row."""
+    return 3 if lines[0][2:3] == ["readout"] else 2
+
+
+def _with_shapes(measured: pd.DataFrame) -> pd.DataFrame:
+    """Rows of natural images; `shape` has what a readout is, in words, without its levels."""
+    rows = measured[measured["images"] == "test"]
+    shapes = [
+        shape_label(dict(zip(TABLE_1_HEAD, values, strict=True))).partition(", ")[2]
+        for values in rows[list(TABLE_1_HEAD)].itertuples(index=False)
+    ]
+    return rows.assign(shape=shapes)
+
+
+def _place(reads: str) -> tuple[bool, int, int, str]:
+    """Single levels in their order, then several together, all of them last."""
+    return (reads == ALL_LEVELS, reads.count("+"), len(reads), reads)
 
 
 def _spc(cell: Any) -> str:

@@ -8,7 +8,7 @@ from analysis.labels import metric_label
 from analysis.tables import cells
 from analysis.tables.grid import Grid
 from analysis.tables.quality import QualityTable, quality_lines
-from analysis.tables.summary import summary_lines, summary_title
+from analysis.tables.summary import summary_labels, summary_lines, summary_title
 from data.tools.printable import printable
 
 
@@ -54,7 +54,11 @@ def summary_markdown(measured: pd.DataFrame) -> str:
     """What was measured in one short table: run and level by pattern."""
     lines = [[plain(text) for text in line] for line in summary_lines(measured)]
     notes = cells.legend([text for line in lines for text in line])
-    parts = [f"### What was measured: {summary_title(measured)}", "", aligned(lines, 2)]
+    parts = [
+        f"### What was measured: {summary_title(measured)}",
+        "",
+        aligned(lines, summary_labels(lines)),
+    ]
     return "\n".join([*parts, *([""] if notes else []), *(f"- {note}" for note in notes), ""])
 
 

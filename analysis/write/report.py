@@ -20,7 +20,7 @@ from analysis.read.results import Results
 from analysis.tables import cells
 from analysis.tables.grid import Grid
 from analysis.tables.quality import QualityTable, quality_lines, quality_tables
-from analysis.tables.summary import summary_lines, summary_title
+from analysis.tables.summary import summary_labels, summary_lines, summary_title
 from analysis.write.claims import deciding_text
 from data.tools.printable import printable
 from data.vocabulary import CONSTANT, CONVERGED, PIXELS, STATUSES
@@ -77,8 +77,13 @@ def report(content: Content) -> str:
 
 def _summary(measured: pd.DataFrame) -> dict[str, Any]:
     if measured.empty:  # placed studies alone
-        return {"summary": [], "summary_title": ""}
-    return {"summary": summary_lines(measured), "summary_title": summary_title(measured)}
+        return {"summary": [], "summary_title": "", "summary_labels": 0}
+    lines = summary_lines(measured)
+    return {
+        "summary": lines,
+        "summary_title": summary_title(measured),
+        "summary_labels": summary_labels(lines),
+    }
 
 
 def _qualities(content: Content) -> list[dict[str, Any]]:
