@@ -60,14 +60,14 @@ def _paper(shape: dict[str, Any]) -> pd.DataFrame:
 
 
 def _values(cells: pd.DataFrame, places: list[str]) -> list[str]:
-    found: dict[Any, Any] = {cell.reads: cell for cell in cells.assign(fill="").itertuples()}
+    found: dict[str, Any] = {str(c.reads): c for c in cells.assign(fill="").itertuples()}
     texts = []
     for place in places:
-        cell = found.get(place)
-        defined = cell is not None and np.isfinite(cell.spc)
-        texts.append(
-            number(cell.spc) + (marks(cell, "spc") if cell.status else "") if defined else ""
-        )
+        if place not in found or not np.isfinite(found[place].spc):
+            texts.append("")
+            continue
+        cell = found[place]
+        texts.append(number(cell.spc) + (marks(cell, "spc") if cell.status else ""))
     return texts
 
 
