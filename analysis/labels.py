@@ -50,6 +50,11 @@ def row_model_label(row: Any) -> str:
     return label
 
 
+def run_label(row: Any) -> str:
+    """A run, and how many seeds of its network are together in a measured row."""
+    return f"{row.run} ({row.n_networks} seeds)" if row.n_networks > 1 else str(row.run)
+
+
 def cell_label(column: str, value: Any) -> str:
     """The value of a row or column of a table, in words."""
     if column == "backbone":

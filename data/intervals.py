@@ -10,6 +10,7 @@ import functools
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import stats
 
 RESAMPLES = 2000
 LEAST_IMAGES = 5  # of fewer there is nothing to resample
@@ -31,6 +32,37 @@ def bootstrap_intervals(values: NDArray[np.float64]) -> NDArray[np.float64]:
         kept = np.stack([values[defined[:, column], column] for column in columns], axis=1)
         intervals[columns] = _studentised(kept)
     return intervals
+
+
+def mean_of(values: NDArray[np.float64], axis: int) -> NDArray[np.float64]:
+    """Means along an axis over what is defined; NaN where nothing is."""
+    defined = np.isfinite(values)
+    counts = defined.sum(axis=axis)
+    sums = np.where(defined, values, 0.0).sum(axis=axis)
+    return np.divide(sums, counts, out=np.full(sums.shape, np.nan), where=counts > 0)
+
+
+def replicated_intervals(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Intervals of the mean of every column over images and over networks alike.
+
+    `values` is (images, networks, columns), NaN where undefined; returns (columns, 2). The interval
+    over images, of the mean over networks, and Student's over the networks' means are joined by the
+    squares of their arms (Zou and Donner 2008, for sums of independent parts). One network, or one
+    that is defined, has no spread: of one the images' interval is left, of several NaN.
+    """
+    over_images = mean_of(values, axis=1)
+    intervals = bootstrap_intervals(over_images)
+    if values.shape[1] == 1:
+        return intervals
+    centre = mean_of(over_images, axis=0)
+    means = mean_of(values, axis=0)  # (networks, columns)
+    counts = np.isfinite(means).sum(axis=0)
+    squares = np.square(means - mean_of(means, axis=0))
+    freedom = np.where(counts > 1, counts - 1, np.nan)
+    error = np.sqrt(mean_of(squares, axis=0) / freedom)  # of the mean over networks
+    arm = stats.t.ppf((1.0 + COVERAGE) / 2.0, freedom) * error
+    low, high = np.hypot(centre - intervals[:, 0], arm), np.hypot(intervals[:, 1] - centre, arm)
+    return np.stack([centre - low, centre + high], axis=1)
 
 
 def bootstrap_interval(values: NDArray[np.float64]) -> tuple[float, float]:

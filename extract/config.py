@@ -90,9 +90,7 @@ class ExtractConfig:
     num_workers: int | None = setting(
         "Threads that decode images (default half of the cores, at most 16).", None, at_least=1
     )
-    seed: int = setting(
-        "Of random weights, noise images and samples.", 0, at_least=0, at_most=MAX_SEED
-    )
+    seed: int = setting("Of random weights.", 0, at_least=0, at_most=MAX_SEED)
     limit: int | None = setting(
         "At most this many training and this many test images.", None, at_least=1
     )

@@ -32,6 +32,9 @@ from extract.precision import resolve_precision
 from extract.weights_label import free_label
 
 SCANS = ".scans"  # in the folder of the caches: what was found in folders of images
+# Of the samples and the noise: --seed draws the network alone, so that those of several seeds see
+# the same images.
+IMAGES_SEED = 0
 TASK_SHARDS = 4  # at most, so that a worker that dies takes little work with it
 MOST_ROUNDS = 3  # of mending shards: what is damaged again and again is the disk
 
@@ -93,7 +96,7 @@ def _prepare(
     found = open_images(
         images or {"train": config.train, "test": config.test},
         limit=config.limit,
-        seed=config.seed,
+        seed=IMAGES_SEED,
         num_workers=count_cores() if config.num_workers is None else config.num_workers,
         image_size=config.image_size,
         scans=config.cache_dir / SCANS,

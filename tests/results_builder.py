@@ -62,6 +62,7 @@ class ResultsBuilder:
         normalization: str | None = None,
         crop_border: int = 0,
         score_transposed: bool = False,
+        backbone_seed: int = 0,
         image_size: int = 224,
         heads: list[HeadSpec] | None = None,
         seeds: int = 1,
@@ -86,7 +87,8 @@ class ResultsBuilder:
         features = replace(features, normalization=normalization or features.normalization)
         suffix = "" if protocol == "paper" else f"-{protocol}"
         suffix += "-score-transposed" if score_transposed else ""
-        name = run or (PIXELS if pixels else f"{backbone}-{weights}-{padding}") + suffix
+        drawn = f"-seed{backbone_seed}" if backbone_seed else ""
+        name = run or (PIXELS if pixels else f"{backbone}-{weights}{drawn}-{padding}") + suffix
         place = self.folder / name
         place.mkdir(parents=True)
         identity = Identity(
@@ -101,8 +103,9 @@ class ResultsBuilder:
                 identity,
                 backbone=backbone,
                 weights=weights,
-                weights_sha256="a" * 64,
+                weights_sha256=f"{backbone_seed}".ljust(64, "a"),
                 weights_source=weights,
+                seed=backbone_seed,
                 padding=padding,
                 padding_changes={} if padding == "zeros" else {"features.0": padding},
                 taps=tuple(f"tap.{level}" for level in levels),

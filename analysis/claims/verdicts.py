@@ -1,7 +1,8 @@
 """The paper's claims, each decided by comparisons paired over the same test images.
 
-A comparison is the SPC of one readout minus that of another on the same natural image, averaged
-over images, with a 95 % interval (docs/methods.md, "Uncertainty"). A claim makes several, and
+A comparison is the SPC of one readout minus that of another on the same natural image (and, of
+untrained networks of several seeds, in the same network), averaged over images and networks, with a
+95 % interval over both (docs/methods.md, "Uncertainty"). A claim makes several, and
 holds only when every one has its whole interval above zero: the comparison with the lowest end
 decides, and no correction for their number is needed (an intersection-union test).
 """
@@ -14,12 +15,13 @@ import numpy as np
 import pandas as pd
 
 from analysis.claims.claim import READING, Claim, Comparison, Reading
-from analysis.read.measured import image_values, measure
+from analysis.read.measured import measure, network_values
+from analysis.read.networks import aligned, mean_of_pairs
 from analysis.read.published import PAPER, position_tables
 from analysis.read.results import Results
 from analysis.tables.commands import deciding_command, fill_command, situation
 from analysis.tables.table import find_tables
-from data.intervals import LEAST_IMAGES, bootstrap_interval
+from data.intervals import LEAST_IMAGES, replicated_intervals
 from data.vocabulary import ALL_LEVELS, CONVERGED, DIVERGED, PIXELS, UNDER_TRAINED
 
 HOLDS, FAILS, UNDECIDED = "holds", "does not hold", "undecided"
@@ -38,7 +40,7 @@ def compare_readings(results: Results, measured: pd.DataFrame | None = None) -> 
     """Every comparison of every claim: one row per condition, backbone and comparison.
 
     Columns: claim, statement, condition, backbone, comparison, difference (mean SPC of the one
-    minus the other), low and high (95 %), n_images, more and less (the two SPCs),
+    minus the other), low and high (95 %), n_images, n_networks, more and less (the two SPCs),
     published_difference (of the paper, NaN where it has none), status (of readouts that did not
     converge), reason (why there is no interval, or empty), fill (the command that would measure
     it, or empty).
@@ -46,7 +48,7 @@ def compare_readings(results: Results, measured: pd.DataFrame | None = None) -> 
     if measured is None:
         measured = measure(results)
     measured = measured[measured["images"] == "test"]
-    values = image_values(results)
+    values = network_values(results)
     values = values[values["images"] == "test"]
     rows = []
     claims = every_claim()
@@ -90,7 +92,8 @@ class _Judge:
         self.measured = measured.drop_duplicates(READING).set_index(READING)
         merged = values.merge(measured[["run", "levels", "reads"]].drop_duplicates())
         self.values = {
-            key: part.set_index("image")["spc"] for key, part in merged.groupby(READING, sort=False)
+            key: part.pivot(index="image", columns="network", values="spc")
+            for key, part in merged.groupby(READING, sort=False)
         }
         paper = position_tables()
         paper = paper[(paper["source"] == PAPER) & (paper["images"] == "test")]
@@ -124,7 +127,7 @@ class _Judge:
             "comparison": comparison.text,
             "published_difference": published[0] - (published[1] if len(sides) > 1 else 0.0),
             **dict.fromkeys(("difference", "low", "high", "more", "less"), np.nan),
-            **{"n_images": 0, "status": "", "reason": "", "fill": ""},
+            **{"n_images": 0, "n_networks": 0, "status": "", "reason": "", "fill": ""},
         }
         missing = [side for side in sides if side.key(backbone) not in self.values]
         if missing:
@@ -133,18 +136,26 @@ class _Judge:
             return row | {"reason": reason}
         scores = [self.values[key] for key in keys]
         more = scores[0]
-        less = scores[1] if len(scores) > 1 else pd.Series(0.0, index=more.index)
-        difference = (more - less).dropna()  # aligned by the name of the image
-        both = difference.index
-        row |= {"more": more[both].mean(), "less": less[both].mean(), "n_images": len(both)}
+        more, less = aligned(more, scores[1] if len(scores) > 1 else more * 0.0)
+        difference = more - less
+        both = difference.notna().any(axis=1)
+        difference, counted = difference[both], difference.notna()
+        row |= {
+            "more": mean_of_pairs(more.where(counted)),
+            "less": mean_of_pairs(less.where(counted)),
+            "n_images": int(both.sum()),
+            "n_networks": difference.shape[1],
+        }
         row["status"] = self._status(keys)
         if any(status in row["status"] for status in _UNTRUSTED):
             exact = all(side.depth == 1 and side.kernel_size <= EXACT_KERNEL for side in sides)
             row["fill"] = deciding_command(self.known, exact=exact)
+        if difference.shape[1] == 0:
+            return row | {"reason": "of no seed of the backbone are both measured"}
         if len(difference) < LEAST_IMAGES:
             return row | {"reason": f"SPC defined for {len(difference)} images only"}
-        low, high = bootstrap_interval(difference.to_numpy())
-        return row | {"difference": difference.mean(), "low": low, "high": high}
+        ((low, high),) = replicated_intervals(difference.to_numpy()[:, :, None])
+        return row | {"difference": mean_of_pairs(difference), "low": low, "high": high}
 
     def _fill(self, reading: Reading, backbone: str) -> str:
         place, padding, *_ = reading.key(backbone)

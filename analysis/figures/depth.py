@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 
 from analysis.figures.scores import nothing
 from analysis.figures.style import SOFT, common_legend, draw_series, line_panels, look, looks_of
+from analysis.labels import run_label
 from analysis.read.results import Results
 from analysis.tables.depth import by_depth
 from data.targets import pattern_names
@@ -28,7 +29,8 @@ def spc_by_depth(results: Results, measured: pd.DataFrame) -> Figure:
     rows = by_depth(results, measured)
     rows = rows[rows["relative_depth"].notna()]
     rows["label"] = [
-        _label(row.run, row.kernel_size, row.depth, row.probe_padding) for row in rows.itertuples()
+        _label(run_label(row), row.kernel_size, row.depth, row.probe_padding)
+        for row in rows.itertuples()
     ]
     patterns = [pattern for pattern in pattern_names() if (rows["pattern"] == pattern).any()]
     order = list(dict.fromkeys(rows["label"]))

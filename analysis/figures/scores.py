@@ -25,7 +25,7 @@ from analysis.figures.style import (
     look,
     looks_of,
 )
-from analysis.labels import cell_label, row_model_label
+from analysis.labels import cell_label, row_model_label, run_label
 from analysis.read.maps import border_profile, first_head, read_maps
 from analysis.read.measured import in_table_order, shown_heads, shown_shape
 from analysis.read.results import Results
@@ -156,7 +156,9 @@ def spc_by_level(measured: pd.DataFrame) -> Figure:
     places = [PIXELS, *sorted(set(rows["reads"]) - {PIXELS, ALL_LEVELS}), ALL_LEVELS]
     place = {reads: index for index, reads in enumerate(places)}
     published = find_tables()["3"].published_scores()
-    looks = looks_of(in_table_order(rows))
+    rows = in_table_order(rows)
+    rows = rows.assign(run=[run_label(row) for row in rows.itertuples()])
+    looks = looks_of(rows)
     runs = list(looks)
     with look():
         if not patterns:

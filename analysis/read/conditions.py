@@ -1,8 +1,8 @@
 """What was measured under equal conditions, and may stand in one table.
 
 A condition is everything that moves a score besides the head, the backbone and its padding:
-weights, protocol as trained, normalisation, images, image size, seed of the backbone. Scores of
-different conditions are never mixed: each gets a block of its own.
+weights, protocol as trained, normalisation, images, image size. Scores of different conditions are
+never mixed: each gets a block of its own. Seeds of an untrained backbone are replicates of one.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 import pandas as pd
 
 from analysis.labels import model_label
+from analysis.read.networks import network, replicates
 from analysis.read.published import HEAD
 from analysis.read.results import Results
 from data.cache.identity import Identity
@@ -27,9 +28,16 @@ def add_conditions(results: Results) -> pd.DataFrame:
     """
     described = {run: _describe(run, results) for run in results.runs}
     backbones = {run: parts for run, parts in described.items() if parts["weights"] != "-"}
-    keys = _apart(
-        {run: json.dumps(parts, sort_keys=True) for run, parts in backbones.items()}, results
+    first = replicates(results)
+    apart = _apart(
+        {
+            run: json.dumps(parts, sort_keys=True)
+            for run, parts in backbones.items()
+            if first[run] == run
+        },
+        results,
     )
+    keys = {run: apart[first[run]] for run in backbones}
     headings = _headings(keys, results)
     pieces = []
     for run, parts in described.items():
@@ -115,6 +123,8 @@ def _heading(runs: list[str], results: Results) -> str:
     firsts = results.scores[results.scores["run"].isin(runs)].drop_duplicates("run")
     score = firsts.iloc[0]
     models = " and ".join(dict.fromkeys(model_label(name) for name in firsts["backbone"]))
+    seeds = sorted({network(run, results) for run in firsts["run"]})
+    drawn = f", seeds {', '.join(map(str, seeds))}" if len(seeds) > 1 else ""
     recipe = settings.recipe
     length = f"{recipe.steps} steps" if recipe.steps else f"{recipe.epochs} epochs"
     how = f"{length} of batches of {recipe.batch_size}"
@@ -124,16 +134,17 @@ def _heading(runs: list[str], results: Results) -> str:
     cropped = features.crop_border
     how += f", every level cropped by {cropped} at each side" if cropped else ""
     how += ", scored on transposed images" if features.score_transposed else ""
+    weights = weights_label(score["weights"], models, drawn)
     return (
-        f"{weights_label(score['weights'], models)}; {image_label(settings.cache)}; protocol "
+        f"{weights}; {image_label(settings.cache)}; protocol "
         f"{score['protocol']}, normalization {score['normalization']}, {how}"
     )
 
 
-def weights_label(weights: str, models: str) -> str:
-    """Backbones with their weights, as a heading says them."""
+def weights_label(weights: str, models: str, drawn: str = "") -> str:
+    """Backbones with their weights, as a heading says them; `drawn` from which seeds."""
     if weights == "random":
-        return f"untrained {models} (random weights)"
+        return f"untrained {models} (random weights{drawn})"
     if weights == "-":
         return "pixels alone, no backbone"
     return f"{models} with {'ImageNet weights' if weights == 'imagenet' else f'weights {weights}'}"

@@ -9,9 +9,10 @@ import numpy as np
 import pandas as pd
 
 from analysis.read.conditions import add_conditions
+from analysis.read.networks import network, replicates
 from analysis.read.published import HEAD
 from analysis.read.results import Results
-from data.intervals import bootstrap_intervals
+from data.intervals import replicated_intervals
 from data.tools.errors import UserError
 from data.vocabulary import ALL_LEVELS, INPUT, PIXELS, STATUSES
 from probe.metrics import METRICS
@@ -19,36 +20,52 @@ from probe.results import RunSettings
 
 TABLE_1_HEAD = {"reads": ALL_LEVELS, "kernel_size": 3, "depth": 1, "probe_padding": 0}
 
+_ENDS = ("low", "high")  # of an interval
 # Worst last: seeds of one head are reported by the worst of them.
 _SEVERITY = {status: rank for rank, status in enumerate(STATUSES)}
 
 
 def measure(results: Results) -> pd.DataFrame:
-    """One row per condition, head (seeds together) and image set.
+    """One row per condition, head (seeds of head and backbone together) and image set.
 
-    Columns: condition, `HEAD`, weights, images, run, protocol, normalization, reads (`levels`, or
-    "all" where a head reads every level of its backbone), spc, mae and what other `METRICS` there
-    are (means over seeds and images), *_low and *_high (95 % interval over images, of the mean
-    over seeds; NaN where there is none), *_sd (over seeds; NaN for one seed), n_seeds, n_images,
-    n_undefined (over all seeds), status (the worst of the seeds), seeds (how many there are of the
-    head with most).
+    Columns: condition, `HEAD`, weights, images, run (of several networks, the first), protocol,
+    normalization, reads (`levels`, or "all" where a head reads every level of its backbone), spc,
+    mae and what other `METRICS` there are (means over networks, seeds and images), *_low and *_high
+    (95 % interval over images and networks, of the mean over seeds; NaN where there is none), *_sd
+    (over networks where there are several, else over seeds; NaN for one), n_networks (seeds of the
+    backbone), n_readout_seeds (of the head), n_seeds (those that *_sd is over), n_images,
+    n_undefined (over all), status (the worst).
     """
     scores = add_conditions(results)
+    first = replicates(results)
+    kept = ["weights", "protocol", "normalization"]
     key = ["condition", "run", *HEAD, "images"]
-    table = scores.groupby(key, sort=False, as_index=False).agg(
-        weights=("weights", "first"),
-        protocol=("protocol", "first"),
-        normalization=("normalization", "first"),
-        **summary("seed"),
+    alone = scores.groupby(key, sort=False, as_index=False).agg(
+        **{name: (name, "first") for name in kept}, **summary("seed")
     )
+    table = _together(alone.assign(network=alone["run"], run=alone["run"].map(first)), key, kept)
     every = {run: all_levels(settings) for run, settings in results.runs.items()}
     table["reads"] = [
         ALL_LEVELS if levels == every[run] else levels
         for run, levels in zip(table["run"], table["levels"], strict=True)
     ]
-    table["seeds"] = table.groupby("condition")["n_seeds"].transform("max")
-    intervals = _intervals(image_values(results))
+    intervals = _intervals(network_values(results))
     return table.merge(intervals, how="left", on=["run", *HEAD, "images"], validate="m:1")
+
+
+def _together(alone: pd.DataFrame, key: list[str], kept: list[str]) -> pd.DataFrame:
+    """One row per `key` from rows per network, which have the columns of `summary`."""
+    groups = alone.groupby(key, sort=False, as_index=False)
+    table = groups.agg(
+        **{name: (name, "first") for name in kept},
+        **summary("network"),
+        n_readout_seeds=("n_seeds", "max"),
+    ).rename(columns={"n_seeds": "n_networks"})
+    several = table["n_networks"] > 1
+    own = groups.agg(**{name: (name, "first") for name in table if name.endswith("_sd")})
+    for name in own.columns.drop(key):
+        table[name] = table[name].where(several, own[name])
+    return table.assign(n_seeds=table["n_networks"].where(several, table["n_readout_seeds"]))
 
 
 def select(
@@ -142,11 +159,17 @@ def in_table_order(rows: pd.DataFrame) -> pd.DataFrame:
     return rows.loc[order.sort_values(list(order), kind="stable").index]
 
 
-def image_values(results: Results) -> pd.DataFrame:
-    """Metrics of every head (mean over its seeds) and image: run, `HEAD`, images, image."""
+def network_values(results: Results, first: Mapping[str, str] | None = None) -> pd.DataFrame:
+    """Metrics of every head (mean over its seeds) and image: run, network, `HEAD`, images, image.
+
+    `run` is the first of several networks (as `first` has it; by default, `replicates`), `network`
+    the seed of the backbone or `ALONE`.
+    """
     heads = results.scores[["run", "head", *HEAD]].drop_duplicates()
     table = results.image_scores.merge(heads, on=["run", "head"], validate="m:1")
-    key = ["run", *HEAD, "images", "image"]
+    table["network"] = table["run"].map({run: network(run, results) for run in results.runs})
+    table["run"] = table["run"].map(first or replicates(results))
+    key = ["run", "network", *HEAD, "images", "image"]
     return table.groupby(key, sort=False, as_index=False)[list(METRICS)].mean()
 
 
@@ -163,22 +186,27 @@ def summary(seed: str) -> dict[str, Any]:
 
 
 def interval_columns(values: pd.DataFrame, key: list[str]) -> pd.DataFrame:
-    """`key`, *_low and *_high: intervals of every metric's mean over the images of `values`.
+    """`key`, *_low and *_high: intervals of every metric's mean over images and networks.
 
-    `values` has a row per image and `key`, with all images for every key.
+    `values` has a row per image, network and `key`, with all images for every key.
     """
     found = values[key].drop_duplicates()
+    if found.empty:
+        return found.reindex(columns=[*key, *(f"{m}_{end}" for m in METRICS for end in _ENDS)])
     for metric in METRICS:
-        wide = values.pivot(index="image", columns=key, values=metric)
-        ends = np.clip(bootstrap_intervals(wide.to_numpy()), *METRICS[metric].bounds)
-        piece = wide.columns.to_frame(index=False)
-        piece[[f"{metric}_low", f"{metric}_high"]] = ends
+        wide = values.pivot(index="image", columns=["network", *key], values=metric)
+        columns = wide.columns.droplevel("network").unique()
+        of_networks = [wide[seed].reindex(columns=columns) for seed in wide.columns.unique(0)]
+        ends = replicated_intervals(np.stack(of_networks, axis=1))
+        ends = np.clip(ends, *METRICS[metric].bounds)
+        piece = columns.to_frame(index=False)
+        piece[[f"{metric}_{end}" for end in _ENDS]] = ends
         found = found.merge(piece, on=key)
     return found
 
 
 def _intervals(values: pd.DataFrame) -> pd.DataFrame:
-    """Intervals of all heads, `interval_columns` of each run and image set."""
+    """Intervals of all heads, `interval_columns` of each image set of a run or of several."""
     parts = values.groupby(["run", "images"], sort=False)
     return pd.concat(
         [interval_columns(part, ["run", *HEAD, "images"]) for _, part in parts], ignore_index=True

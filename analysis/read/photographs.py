@@ -29,7 +29,7 @@ def _find(identity: Identity, name: str, images: str) -> NDArray[np.uint8] | Non
     source = identity.sources.get(images, "")
     if images in SYNTHETIC or source == "samples":
         try:
-            return generated_image(name, identity.seed, MAP_SIZE)
+            return generated_image(name, 0, MAP_SIZE)
         except (KeyError, ValueError):
             return None
     path = Path(source) / name

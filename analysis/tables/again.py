@@ -23,7 +23,10 @@ def commands_again(results: Results, measured: pd.DataFrame, tables: str) -> lis
         known = situation(part, results)
         runs = [results.runs[run] for run in part["run"].unique()]
         kept = [run.cache.command for run in runs]
-        written = [extract_command(*place, known) for place in sorted(known.caches)]
+        written = [
+            extract_command(backbone, padding, known, seed)
+            for backbone, padding, seed in sorted(known.networks)
+        ]
         extract += written if "" in kept else kept
         commands = [command for run in runs for command in run.commands]
         train += commands if all(run.commands for run in runs) else [train_command(known)]

@@ -23,7 +23,7 @@ MARKS = {
     "‡": "diverged: judge no readout by it",
     "§": "no better than a constant map",
     "¶": "SPC undefined for some images (constant output), mean over the others",
-    "*": "fewer seeds than other heads of this block",
+    "*": "fewer seeds, of readouts or of networks, than other heads of this block",
 }
 _STATUS_MARKS = {FALLING: "†", UNDER_TRAINED: "‖", DIVERGED: "‡", CONSTANT: "§"}
 

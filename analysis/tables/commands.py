@@ -10,9 +10,10 @@ from typing import Any
 
 import pandas as pd
 
+from analysis.read.networks import replicates
 from analysis.read.results import Results
 from data.cache.command import DEFAULT_CACHES, cache_option, extraction_command
-from data.cache.identity import Identity
+from data.cache.identity import RANDOM, Identity
 from data.protocols import PROTOCOLS, origin, steps_needed, steps_of
 from data.vocabulary import INPUT, PIXELS, SCORED_SETS
 from probe.results import RunSettings
@@ -27,7 +28,7 @@ class Situation:
     protocol: str = "paper"
     weights: str = "imagenet"
     settings: RunSettings | None = None  # of one of its runs
-    caches: frozenset[tuple[str, str]] = frozenset()  # backbone and padding of its runs
+    networks: frozenset[tuple[str, str, int]] = frozenset()  # backbone, padding, seed of its runs
     seeds: int = 1  # of the head that has most
     results_dir: Path = _DEFAULT_RESULTS
     score_transposed: bool = False  # what a source asks for of which nothing is measured
@@ -40,6 +41,20 @@ class Situation:
         return Identity(protocol=self.protocol, features=features)
 
     @property
+    def caches(self) -> set[tuple[str, str]]:
+        """Backbone and padding of its runs."""
+        return {(backbone, padding) for backbone, padding, _ in self.networks}
+
+    def seeds_of(self, backbone: str, padding: str) -> set[int]:
+        """The networks that were measured with this padding."""
+        return {seed for *place, seed in self.networks if place == [backbone, padding]}
+
+    @property
+    def every_seed(self) -> set[int]:
+        """Those of any of its networks."""
+        return {seed for *_, seed in self.networks}
+
+    @property
     def identity(self) -> Identity | None:
         """What the caches were made from, backbone and padding aside."""
         return self.settings.cache if self.settings else None
@@ -49,12 +64,19 @@ def situation(condition: pd.DataFrame, results: Results) -> Situation:
     """From the measured rows of one condition."""
     backbones = condition[condition["backbone"] != PIXELS]
     first = (condition if backbones.empty else backbones).iloc[0]
+    group = replicates(results)
+    places = backbones[["run", "backbone", "backbone_padding"]].drop_duplicates("run")
+    shown = {row.run: (row.backbone, row.backbone_padding) for row in places.itertuples()}
     return Situation(
         protocol=first["protocol"],
         weights="imagenet" if backbones.empty else first["weights"],
         settings=results.runs[first["run"]],
-        caches=frozenset(zip(backbones["backbone"], backbones["backbone_padding"], strict=True)),
-        seeds=int(condition["n_seeds"].max()),
+        networks=frozenset(
+            (*shown[group[run]], settings.cache.seed)
+            for run, settings in results.runs.items()
+            if group[run] in shown
+        ),
+        seeds=int(condition["n_readout_seeds"].max()),
         results_dir=results.folder,
     )
 
@@ -68,14 +90,25 @@ def fill_command(
     """
     train = train_command(known) if head is None else head_command(backbone, head, known)
     trained = known.caches | ({(PIXELS, padding)} if known.settings else set())
-    if (backbone, padding) in trained and images in _images(known):
+    missing = _missing_seeds(backbone, padding, known)
+    if (backbone, padding) in trained and images in _images(known) and not missing:
         return train
     if backbone == PIXELS:  # every cache holds the pixels
         backbone, padding = next(iter(sorted(known.caches)), ("vgg16", "zeros"))
-    commands = [extract_command(backbone, padding, known), train]
-    if (backbone, padding) in known.caches:  # complete, but without the image set
-        commands = [f"{command} --overwrite" for command in commands]
-    return " && ".join(commands)
+    commands = [
+        extract_command(backbone, padding, known, seed)
+        for seed in missing or sorted(known.every_seed)[:1] or [0]
+    ]
+    if (backbone, padding) in known.caches and not missing:  # without the image set
+        return " && ".join(f"{command} --overwrite" for command in (*commands, train))
+    return " && ".join([*commands, train])
+
+
+def _missing_seeds(backbone: str, padding: str, known: Situation) -> list[int]:
+    """Seeds of untrained networks that others of the condition have and this one lacks."""
+    if known.weights != RANDOM or backbone == PIXELS:
+        return []
+    return sorted(known.every_seed - known.seeds_of(backbone, padding))
 
 
 def head_command(backbone: str, head: Any, known: Situation) -> str:
@@ -90,10 +123,11 @@ def head_command(backbone: str, head: Any, known: Situation) -> str:
     return shlex.join(words + _training_options(known))
 
 
-def extract_command(backbone: str, padding: str, known: Situation) -> str:
-    """`extract-features` with the images and recipe of a condition."""
+def extract_command(backbone: str, padding: str, known: Situation, seed: int | None = None) -> str:
+    """`extract-features` with the images and recipe of a condition; of another network's `seed`."""
     identity = known.identity or known.yet_to_be_made
     identity = replace(identity, backbone=backbone, padding=padding, weights=known.weights)
+    identity = identity if seed is None else replace(identity, seed=seed)
     return extraction_command(identity, _caches(known))
 
 

@@ -18,6 +18,7 @@ from analysis.read.results import Results
 from analysis.tables.commands import Situation, fill_command, situation
 from analysis.tables.table import Material, Table, find_tables
 from data.protocols import origin
+from data.vocabulary import PIXELS
 from probe.metrics import METRICS
 
 NOTHING_MEASURED = "nothing measured"
@@ -113,11 +114,16 @@ def _join(
     for metric in METRICS:
         cells[f"{metric}_difference"] = cells[metric] - cells[f"published_{metric}"]
     cells["fill"] = [
-        "" if row.n_seeds == known.seeds else _command(table, row, known)
-        for row in cells.itertuples()
+        "" if _is_whole(row, known) else _command(table, row, known) for row in cells.itertuples()
     ]
     cells = label_rows(cells).assign(table=table.name, condition=condition)
     return _arrange(cells, table, published).drop(columns="published_levels")
+
+
+def _is_whole(cell: Any, known: Situation) -> bool:
+    """Whether as many networks and seeds are behind the cell as behind others of its condition."""
+    networks = 1 if cell.backbone == PIXELS else max(1, len(known.every_seed))
+    return (cell.n_networks, cell.n_readout_seeds) == (networks, known.seeds)
 
 
 def _command(table: Table, cell: Any, known: Situation) -> str:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from itertools import combinations
 
-import numpy as np
 import pandas as pd
 
-from analysis.read.measured import image_values
+from analysis.read.measured import network_values
+from analysis.read.networks import ALONE, aligned, mean_of_pairs, replicates
 from analysis.read.results import Results
 from analysis.tables.cells import number
-from data.intervals import LEAST_IMAGES, bootstrap_interval
+from data.intervals import replicated_intervals
 from data.tools.errors import UserError
 from data.vocabulary import PIXELS
 
@@ -21,34 +21,61 @@ _ORDER = {"zeros": "", "random": ""}  # what the others are compared with, where
 def contrast(results: Results, measured: pd.DataFrame, by: str) -> pd.DataFrame:
     """SPC of one run minus another's that differs from it in `by` alone, by readout.
 
+    Untrained networks of several seeds count as one run, that of the lowest, unless `by` is seed.
     One row per pair of runs and readout that both have: more, less (the runs), the columns of
-    the readout, difference (mean over the natural images that both have), low and high (95 %,
-    paired), n_images. Raises `UserError` where no two runs differ in `by` alone.
+    the readout, difference (mean over the natural images, and the seeds, that both have), low and
+    high (95 %, paired), n_images, n_networks. Raises `UserError` where no two runs differ in `by`
+    alone.
     """
-    facts = {run: _facts(results, run) for run in results.runs}
+    first = replicates(results)
+    group = {run: run for run in first} if by == "seed" else first
+    facts = {run: _facts(results, run) for run in results.runs if group[run] == run}
+    if by != "seed":
+        facts = {run: {**known, "seed": ""} for run, known in facts.items()}
     pairs = []
     for one, other in combinations(facts, 2):
         unlike = {name for name in facts[one] if facts[one][name] != facts[other][name]}
         if unlike == {by}:
-            first, second = sorted(
+            less, more = sorted(
                 (one, other), key=lambda run: _ORDER.get(facts[run][by], facts[run][by])
             )
-            pairs.append((second, first))
+            pairs.append((more, less))
     if not pairs:
         raise UserError(f"no two runs of {results.folder} differ in {by} alone: measure another")
-    values = image_values(results)
-    values = values[values["images"] == "test"]
+    # Runs of one network each, or the networks of each run.
+    values = network_values(results, group)
+    values = values.assign(network=ALONE) if by == "seed" else values
     shapes = measured[["run", "levels", "reads"]].drop_duplicates()
-    values = values.merge(shapes, on=["run", "levels"])
-    images = {run: part.set_index([*_SHAPE, "image"])["spc"] for run, part in values.groupby("run")}
+    found = _by_run(values.assign(shown=values["run"].map(first)), shapes)
     rows = [
         {"more": more, "less": less, **dict(zip(_SHAPE, shape, strict=True)), **_paired(part)}
         for more, less in pairs
-        if more in images and less in images
-        for shape, part in (images[more] - images[less]).dropna().groupby(_SHAPE, sort=False)
+        if more in found and less in found
+        for shape, part in _differences(found[more], found[less]).groupby(_SHAPE, sort=False)
     ]
-    names = ["more", "less", *_SHAPE, "difference", "low", "high", "n_images"]
+    names = ["more", "less", *_SHAPE, "difference", "low", "high", "n_images", "n_networks"]
     return pd.DataFrame(rows, columns=names)
+
+
+def _by_run(values: pd.DataFrame, shapes: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """SPC on natural images by run: readout and image by network.
+
+    `shapes`: what the runs that are `shown` read, as the readouts say it.
+    """
+    values = values[values["images"] == "test"]
+    values = values.merge(shapes.rename(columns={"run": "shown"}), on=["shown", "levels"])
+    index = [*_SHAPE, "image"]
+    return {
+        str(run): part.pivot(index=index, columns="network", values="spc").reindex(
+            part.set_index(index).index.unique()  # in the order of the results
+        )
+        for run, part in values.groupby("run")
+    }
+
+
+def _differences(more: pd.DataFrame, less: pd.DataFrame) -> pd.DataFrame:
+    one, other = aligned(more, less)
+    return (one - other).dropna(how="all")
 
 
 def contrast_patterns(
@@ -60,22 +87,22 @@ def contrast_patterns(
     more and less (mean SPC of both patterns), difference, low and high (95 %, paired by image, over
     the natural images), n_images.
     """
-    values = image_values(results)
+    values = network_values(results)
     values = values[(values["images"] == "test") & values["pattern"].isin([more, less])]
     values = values.merge(measured[["run", "levels", "reads"]].drop_duplicates())
     shape = ["run", *_SHAPE[1:]]
-    wide = values.pivot(index=[*shape, "image"], columns="pattern", values="spc")
+    wide = values.pivot(index=[*shape, "image", "network"], columns="pattern", values="spc")
     both = wide.reindex(columns=[more, less]).dropna()
     rows = [
         {
             **dict(zip(shape, key, strict=True)),
             "more": part[more].mean(),
             "less": part[less].mean(),
-            **_paired(part[more] - part[less]),
+            **_paired((part[more] - part[less]).unstack("network")),
         }
         for key, part in both.groupby(shape, sort=False)
     ]
-    names = [*shape, "more", "less", "difference", "low", "high", "n_images"]
+    names = [*shape, "more", "less", "difference", "low", "high", "n_images", "n_networks"]
     return pd.DataFrame(rows, columns=names)
 
 
@@ -106,7 +133,8 @@ def _facts(results: Results, run: str) -> dict[str, str]:
     }
 
 
-def _paired(values: pd.Series) -> dict[str, float]:
-    found = values.to_numpy()
-    low, high = bootstrap_interval(found) if len(found) >= LEAST_IMAGES else (np.nan, np.nan)
-    return {"difference": found.mean(), "low": low, "high": high, "n_images": len(found)}
+def _paired(values: pd.DataFrame) -> dict[str, float]:
+    """The mean of differences (images x networks), and its interval."""
+    ((low, high),) = replicated_intervals(values.to_numpy()[:, :, None])
+    counts = {"n_images": values.shape[0], "n_networks": values.shape[1]}
+    return {"difference": mean_of_pairs(values), "low": low, "high": high, **counts}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from analysis.labels import run_label
 from analysis.read.measured import in_table_order
 from analysis.read.results import Results
 from data.cache.identity import Identity
@@ -17,10 +18,10 @@ SHAPE = ["kernel_size", "depth", "probe_padding"]  # of a readout
 def by_depth(results: Results, measured: pd.DataFrame) -> pd.DataFrame:
     """Readouts of single levels on natural images: a row per run, shape, level and pattern.
 
-    Columns: condition, run, backbone, `SHAPE`, levels, tap (the node), layers (with weights, that
-    have run at the tap), layers_in_all (that a whole pass runs, without its classifier),
-    relative_depth (their ratio, NaN where unknown), pattern, spc, spc_low, spc_high, mae. The
-    pixels stand at depth 0, in the shapes that a backbone was read with.
+    Columns: condition, run, n_networks, backbone, `SHAPE`, levels, tap (the node), layers (with
+    weights, that have run at the tap), layers_in_all (that a whole pass runs, without its
+    classifier), relative_depth (their ratio, NaN where unknown), pattern, spc, spc_low, spc_high,
+    mae. The pixels stand at depth 0, in the shapes that a backbone was read with.
     """
     single = measured["levels"].str.fullmatch(r"f\d") | (measured["backbone"] == PIXELS)
     rows = measured[single & (measured["images"] == "test")]
@@ -30,7 +31,7 @@ def by_depth(results: Results, measured: pd.DataFrame) -> pd.DataFrame:
     placed = [_place(results.runs[row.run].cache, str(row.levels)) for row in rows.itertuples()]
     placed = pd.DataFrame(placed, columns=["tap", "layers", "layers_in_all"], index=rows.index)
     placed["relative_depth"] = placed["layers"].astype(float) / placed["layers_in_all"]
-    head = ["condition", "run", "backbone", *SHAPE, "levels"]
+    head = ["condition", "run", "n_networks", "backbone", *SHAPE, "levels"]
     scores = ["pattern", "spc", "spc_low", "spc_high", "mae"]
     parts = [rows[head], placed, rows[scores]]
     return pd.concat(parts, axis="columns").reset_index(drop=True)
@@ -55,6 +56,7 @@ def depth_table(results: Results, measured: pd.DataFrame) -> pd.DataFrame:
     Columns: run, `SHAPE`, levels, tap, layers ("10 of 13"), relative_depth, and the patterns.
     """
     rows = by_depth(results, measured)
+    rows["run"] = [run_label(row) for row in rows.itertuples()]
     rows["layers"] = [
         "" if np.isnan(whole) else f"{layers:.0f} of {whole:.0f}"
         for layers, whole in rows[["layers", "layers_in_all"]].to_numpy(dtype=float)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 import pandas as pd
 
+from analysis.read.networks import replicates
 from analysis.read.results import Results
 from analysis.tables.depth import by_depth, depth_table
 from data.targets import pattern_names
@@ -38,24 +39,26 @@ _UNDEFINED = "–"
 
 
 def readout_quality(results: Results) -> pd.DataFrame:
-    """One row per run and readout (seeds together) on natural images.
+    """One row per run and readout (seeds and networks together) on natural images.
 
     Columns: `READOUT`, spc, r2, control_spc, selectivity, optimum_gap and heldout_loss, means over
     seeds, NaN where not defined or not measured (docs/methods.md).
     """
     rows = results.scores[results.scores["images"] == "test"]
+    rows = rows.assign(run=rows["run"].map(replicates(results)))
     return rows.groupby(READOUT, sort=False, as_index=False)[_MEANS].mean()
 
 
 def learning_curves(results: Results) -> pd.DataFrame:
     """SPC, MAE and loss on the test images by number of training images, where it was measured.
 
-    Columns: `READOUT`, n_train, spc, mae, heldout_loss.
+    Columns: `READOUT`, n_train, spc, mae, heldout_loss, means over seeds and networks.
     """
     heads = results.scores[["head", *READOUT]].drop_duplicates(["run", "head"])
-    return results.curves.merge(heads, on=["run", "head"], validate="m:1")[
-        [*READOUT, "n_train", "spc", "mae", "heldout_loss"]
-    ]
+    curves = results.curves.merge(heads, on=["run", "head"], validate="m:1")
+    curves = curves.assign(run=curves["run"].map(replicates(results)))
+    values = ["spc", "mae", "heldout_loss"]
+    return curves.groupby([*READOUT, "n_train"], sort=False, as_index=False)[values].mean()
 
 
 @dataclass(frozen=True)

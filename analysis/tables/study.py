@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from analysis.labels import label_rows
+from analysis.labels import label_rows, run_label
 from analysis.read.measured import in_table_order
 from analysis.read.published import HEAD
 from analysis.tables.table import Material, Table
@@ -20,6 +20,7 @@ def study(measured: pd.DataFrame) -> pd.DataFrame:
     """
     rows = measured[measured["images"] == "test"].drop_duplicates(["run", *HEAD])
     rows = in_table_order(rows.sort_values(["kernel_size", "depth", "probe_padding", "levels"]))
+    rows = rows.assign(run=[run_label(row) for row in rows.itertuples()])
     empty = [name for m in METRICS for name in (f"published_{m}", f"{m}_difference")]
     named = rows.assign(table=STUDY.name, condition="every run of these results", fill="")
     return label_rows(named).assign(**dict.fromkeys(empty, np.nan)).reset_index(drop=True)

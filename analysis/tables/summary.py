@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from analysis.labels import run_label
 from analysis.read.measured import TABLE_1_HEAD, in_table_order, shape_label
 from analysis.read.published import HEAD
 from analysis.tables.cells import marks, number
@@ -37,6 +38,7 @@ def summary_lines(measured: pd.DataFrame) -> list[list[str]]:
     labels = ["reads"] if rows["shape"].nunique() <= 1 else ["reads", "shape"]
     patterns = [name for name in pattern_names() if name in set(rows["pattern"])]
     lines = [["run", "levels", *(["readout"] if len(labels) > 1 else []), *patterns]]
+    rows = rows.assign(run=[run_label(row) for row in rows.itertuples()])
     for texts, part in rows.groupby(["run", *labels], sort=False):
         found = {cell.pattern: cell for cell in part.assign(fill="").itertuples()}
         lines.append([*map(str, texts), *(_spc(found.get(name)) for name in patterns)])

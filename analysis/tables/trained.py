@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
-from analysis.read.measured import image_values, interval_columns, summary
+from analysis.read.measured import interval_columns, network_values, summary
 from analysis.read.published import HEAD, PAPER
 from analysis.read.results import Results
 from analysis.tables.compare import NOTHING_MEASURED
@@ -24,13 +24,13 @@ _ORDER = {"pattern": MAIN, "weights": ("random", "imagenet", *TASKS), "images": 
 def table_6(results: Results, measured: pd.DataFrame) -> pd.DataFrame:
     """One row per recipe, pattern, weights and image set.
 
-    Backbones trained from several seeds ("saliency", "saliency-seed1", ...) are one row: means
-    over backbones, intervals over images of that mean, standard deviations over the backbones.
-    The columns are those of `analysis.tables.compare.compare`.
+    Backbones trained from several seeds ("saliency", "saliency-seed1", ...) are one row, like
+    untrained ones of several seeds: means over backbones, intervals over images and backbones,
+    standard deviations over the backbones. The columns are those of `compare.compare`.
     """
     rows = _heads(measured)
     blocks = [(str(recipe), part) for recipe, part in rows.groupby("recipe", sort=False)]
-    values = image_values(results)
+    values = network_values(results)
     return pd.concat(
         [_block(recipe, part, values) for recipe, part in blocks or [(NOTHING_MEASURED, rows)]]
     )
@@ -64,10 +64,10 @@ def _heads(measured: pd.DataFrame) -> pd.DataFrame:
 
 
 def _block(recipe: str, rows: pd.DataFrame, values: pd.DataFrame) -> pd.DataFrame:
-    backbones = rows.groupby(_KEY, sort=False, as_index=False).agg(**summary("trained"))
+    backbones = _backbones(rows)
     images = values.merge(rows[["run", *HEAD, "images", "weights"]], on=["run", *HEAD, "images"])
-    by_image = images.groupby([*_KEY, "image"], as_index=False)[list(METRICS)].mean()
-    ours = backbones.merge(interval_columns(by_image, _KEY), how="left", on=_KEY)
+    images["network"] = images["run"] + images["network"].astype(str)
+    ours = backbones.merge(interval_columns(images, _KEY), how="left", on=_KEY)
     published = TABLE_6.published_scores()[[*_KEY, *METRICS]]
     published = published.rename(columns={name: f"published_{name}" for name in METRICS})
     cells = published.merge(ours, on=_KEY, how="outer")
@@ -80,6 +80,17 @@ def _block(recipe: str, rows: pd.DataFrame, values: pd.DataFrame) -> pd.DataFram
     ranks = {name: cells[name].map(_rank(known)) for name, known in _ORDER.items()}
     cells = cells.loc[pd.DataFrame(ranks).sort_values(list(ranks), kind="stable").index]
     return cells.assign(table=TABLE_6.name, condition=recipe)
+
+
+def _backbones(rows: pd.DataFrame) -> pd.DataFrame:
+    """One row per pattern, weights and image set, from one per trained backbone."""
+    groups = rows.groupby(_KEY, sort=False, as_index=False)
+    table, own = groups.agg(**summary("trained")), groups.first()
+    several = table["n_seeds"] > 1
+    for name in ("n_seeds", *(f"{metric}_sd" for metric in METRICS)):
+        # What was one row already, of untrained networks, keeps the spread that it has.
+        table[name] = table[name].where(several, own[name])
+    return table
 
 
 def _rank(known: tuple[str, ...]) -> Callable[[str], int]:

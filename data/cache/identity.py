@@ -27,7 +27,7 @@ MAKING = ("device", "versions")
 _OF_THE_BACKBONE = (
     *("backbone", "weights", "weights_sha256", "weights_source", "weights_provenance"),
     *("weights_match", "normalization"),
-    *("padding", "padding_changes", "calibration"),
+    *("padding", "padding_changes", "calibration", "seed"),
     *("taps", "levels", "layers_run", "layers_in_all"),
 )
 _NEWER_SWITCHES = ("input_antialiased", "score_transposed")
@@ -126,8 +126,7 @@ class Identity:
     def condition(self) -> dict[str, Any]:
         """What the caches of one study share, as JSON: all that moves a score but the backbone."""
         left_out = (*PLACES, *MAKING, *_OF_THE_BACKBONE, *_HOW_STORED)
-        own = ("seed",) if self.backbone == PIXELS else ()  # nothing of theirs is drawn
-        return _without(self.to_json(), (*left_out, *own))
+        return _without(self.to_json(), left_out)
 
     def differences(self, now: Identity, *, ignore: Iterable[str] = PLACES) -> list[str]:
         """One line per field that differs, with both values; empty when none does."""
@@ -141,7 +140,7 @@ class Identity:
 
     def of_pixels(self) -> Identity:
         """The identity of the level `input` alone, which is the same in every cache of a study."""
-        left_out = (*MAKING, *_OF_THE_BACKBONE, *_HOW_STORED, "seed")
+        left_out = (*MAKING, *_OF_THE_BACKBONE, *_HOW_STORED)
         default = Identity()
         return replace(self, **{key: getattr(default, key) for key in left_out})
 
