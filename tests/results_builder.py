@@ -103,7 +103,7 @@ class ResultsBuilder:
                 identity,
                 backbone=backbone,
                 weights=weights,
-                weights_sha256=f"{backbone_seed}".ljust(64, "a"),
+                weights_sha256=f"{backbone_seed or 'a'}".ljust(64, "a"),
                 weights_source=weights,
                 seed=backbone_seed,
                 padding=padding,

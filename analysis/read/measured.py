@@ -173,6 +173,13 @@ def network_values(results: Results, first: Mapping[str, str] | None = None) -> 
     return table.groupby(key, sort=False, as_index=False)[list(METRICS)].mean()
 
 
+def image_values(results: Results) -> pd.DataFrame:
+    """`network_values`, means over networks: run, `HEAD`, images, image."""
+    key = ["run", *HEAD, "images", "image"]
+    values = network_values(results)
+    return values.groupby(key, sort=False, as_index=False)[list(METRICS)].mean()
+
+
 def summary(seed: str) -> dict[str, Any]:
     """How measured rows of one head become one: named aggregations, `seed` tells them apart."""
     return {
