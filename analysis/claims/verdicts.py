@@ -17,7 +17,7 @@ import pandas as pd
 from analysis.claims.claim import READING, Claim, Comparison, Reading
 from analysis.read.measured import measure, network_values
 from analysis.read.networks import aligned, mean_of_pairs
-from analysis.read.published import PAPER, position_tables
+from analysis.read.published import HEAD, PAPER, position_tables
 from analysis.read.results import Results
 from analysis.tables.commands import deciding_command, fill_command, situation
 from analysis.tables.table import find_tables
@@ -90,7 +90,8 @@ class _Judge:
         self.results = results
         self.known = situation(measured, results)
         self.measured = measured.drop_duplicates(READING).set_index(READING)
-        merged = values.merge(measured[["run", "levels", "reads"]].drop_duplicates())
+        # Only of what is measured: the pixels of a second cache of the same images are left out.
+        merged = values.merge(measured[["run", *HEAD, "images", "reads"]].drop_duplicates())
         self.values = {
             key: part.pivot(index="image", columns="network", values="spc")
             for key, part in merged.groupby(READING, sort=False)
