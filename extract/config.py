@@ -15,7 +15,11 @@ from extract.backbones.normalization import parse_normalization
 
 MATCHES = ("names", "order")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
-_OF_ONE_CALL = ("overwrite", "num_shards", "shard_index")
+# Of one call: what says where a cache lies and who works on it, and moves no byte of it.
+_OF_ONE_CALL = (
+    *("cache_dir", "overwrite", "num_shards", "shard_index"),
+    *("num_workers", "jobs", "backend", "scheduler"),
+)
 
 
 @dataclass(frozen=True)
@@ -139,7 +143,11 @@ class ExtractConfig:
 
     @property
     def command(self) -> str:
-        """The call that makes the same cache from any folder: what it reads by its whole path."""
+        """The call that makes the same cache from any folder: what it reads by its whole path.
+
+        Without where the cache lies and how many work on it, so that the bytes of equal caches are
+        equal.
+        """
         weights = Path(self.weights).expanduser()
         whole = replace(
             self,
