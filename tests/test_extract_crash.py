@@ -4,6 +4,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -140,10 +141,12 @@ def test_out_of_memory_halves_the_batch(
 
     plain = LevelExtractor.__call__
 
-    def small_device(extractor: LevelExtractor, images: torch.Tensor) -> dict[str, torch.Tensor]:
+    def small_device(
+        extractor: LevelExtractor, images: torch.Tensor, *more: Any
+    ) -> dict[str, torch.Tensor]:
         if len(images) > 4:
             raise torch.OutOfMemoryError("out of memory")
-        return plain(extractor, images)
+        return plain(extractor, images, *more)
 
     monkeypatch.setattr(LevelExtractor, "__call__", small_device)
     folder = extract_features(small_config(photos, tmp_path))
