@@ -16,13 +16,13 @@ from analysis.placed.read import has_placed
 from analysis.read.conditions import repeated_pixels, trained_and_scored
 from analysis.read.measured import measure, select
 from analysis.read.results import Results, read_results, without_scores
-from analysis.tables.again import commands_again, script
 from analysis.tables.contrast import contrast, contrast_lines
 from analysis.tables.grid import Grid, grids
 from analysis.tables.quality import QualityTable, comparison, other_kinds, quality_tables
 from analysis.tables.rook import has_rooks
 from analysis.tables.summary import agreement, agreement_lines
 from analysis.tables.table import Material, find_tables
+from analysis.write.again import commands_again, script
 from analysis.write.claims import claim_lines
 from analysis.write.csv import csv_text
 from analysis.write.finding import finding

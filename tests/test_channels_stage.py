@@ -11,7 +11,7 @@ from torch import nn
 
 from analysis.placed.read import read_ablations
 from data.cache.pooled.reader import PooledCache, find_pooled
-from data.images.placed import TEST
+from data.images.placed.placement import TEST
 from data.tools.errors import UserError
 from extract.backbones.backbone import Backbone, wrap_module
 from extract.placed.config import PlacedConfig

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data.images.patches import Patches, load_patches
-from data.images.placed import HELD_OUT, TEST, TRAIN, Layout, PlacedImages
-from data.images.shapes import SHAPES
+from data.images.placed.patches import Patches, load_patches
+from data.images.placed.placement import HELD_OUT, TEST, TRAIN, Layout, PlacedImages
+from data.images.placed.shapes import SHAPES
 from data.tools.errors import UserError
 
 

@@ -12,9 +12,9 @@ from torch import nn
 
 from analysis.placed.read import read_segmentation
 from data.cache.reader import FeatureCache
-from data.images.patches import load_patches
-from data.images.placed import Layout, PlacedImages
-from data.images.placed_source import PlacedName, PlacedSource
+from data.images.placed.patches import load_patches
+from data.images.placed.placement import Layout, PlacedImages
+from data.images.placed.source import PlacedName, PlacedSource
 from data.tools.errors import UserError
 from extract.backbones.backbone import Backbone, wrap_module
 from extract.placed.config import PlacedConfig

@@ -100,15 +100,11 @@ def load_backbone(
         raise UserError(f"backbone {name!r} names no module to tap: give --taps")
     request = WeightsRequest(weights) if isinstance(weights, str) else weights
     found = set_weights(architecture, name, request, seed=seed)
-    backbone = _freeze(
-        architecture.module,
-        name=name,
-        nodes=nodes,
+    backbone = Backbone(
         weights=found.label,
         weights_source=found.source,
-        padding=padding,
-        image_size=image_size,
         channels_last=architecture.channels_last,
+        **_frozen(architecture.module, name, nodes, padding=padding, image_size=image_size),
     )
     backbone.weights_provenance, backbone.weights_match = found.provenance, found.match
     backbone.own_normalization = found.normalization
@@ -134,46 +130,32 @@ def wrap_module(
         padding: what its convolutions see beyond the border, see `set_padding`.
         channels_last: read (B, n, n, n) outputs as (B, h, w, C); other shapes speak for themselves.
     """
-    return _freeze(
-        copy.deepcopy(module),
-        name=name,
-        nodes=taps,
+    return Backbone(
         weights=weights,
         weights_source="module",
-        padding=padding,
-        image_size=image_size,
         channels_last=channels_last,
+        **_frozen(copy.deepcopy(module), name, taps, padding=padding, image_size=image_size),
     )
 
 
-def _freeze(
-    module: nn.Module,
-    *,
-    name: str,
-    nodes: tuple[str, ...],
-    weights: str,
-    weights_source: str,
-    padding: str,
-    image_size: int,
-    channels_last: bool,
-) -> Backbone:
+def _frozen(
+    module: nn.Module, name: str, nodes: tuple[str, ...], *, padding: str, image_size: int
+) -> dict[str, Any]:
+    """The fields of a `Backbone` that are read off its module, which is frozen and padded here."""
     module.eval().requires_grad_(False)
     depths = check_taps(module, nodes, name=name, image_size=image_size)
     surgery = set_padding(module, padding, name=name, nodes=nodes, image_size=image_size)
-    return Backbone(
-        name=name,
-        module=module,
-        taps={f"f{index}": node for index, node in enumerate(nodes, start=1)},
-        weights=weights,
-        weights_source=weights_source,
-        weights_sha256=state_sha256(module),
-        padding=padding,
-        padding_changes=surgery.changes,
-        windows=surgery.windows,
-        has_untrained_batch_norm=_is_untrained(_batch_norms(module)),
-        channels_last=channels_last,
-        depths=depths,
-    )
+    return {
+        "name": name,
+        "module": module,
+        "taps": {f"f{index}": node for index, node in enumerate(nodes, start=1)},
+        "weights_sha256": state_sha256(module),
+        "padding": padding,
+        "padding_changes": surgery.changes,
+        "windows": surgery.windows,
+        "has_untrained_batch_norm": _is_untrained(_batch_norms(module)),
+        "depths": depths,
+    }
 
 
 def _batch_norms(module: nn.Module) -> list[_BatchNorm]:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from data.cache.names import safe_name
 from data.cache.pooled.identity import PlacedIdentity
-from data.images.patches import PATCH_SETS
-from data.images.placed import CANVASES, Layout, PlacedImages
+from data.images.placed.patches import PATCH_SETS
+from data.images.placed.placement import CANVASES, Layout, PlacedImages
 from data.tools.errors import UserError
 from data.tools.settings import setting
 from extract.config import ExtractConfig

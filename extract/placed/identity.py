@@ -10,7 +10,7 @@ import torch
 import torchvision
 
 from data.cache.pooled.identity import PlacedIdentity
-from data.images.placed import PlacedImages
+from data.images.placed.placement import PlacedImages
 from extract.backbones.backbone import Backbone
 
 

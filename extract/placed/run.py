@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from data.cache.pooled.identity import PlacedIdentity
 from data.cache.pooled.writer import PooledWriter
-from data.images.patches import Patches, find_patches, load_patches
-from data.images.placed import Layout, PlacedImages
-from data.images.placed_source import PlacedSource
+from data.images.placed.patches import Patches, find_patches, load_patches
+from data.images.placed.placement import Layout, PlacedImages
+from data.images.placed.source import PlacedSource
 from data.tools.device import find_device
 from data.tools.errors import UserError
 from data.tools.files import check_writable
@@ -53,7 +53,7 @@ def extract_placed(
         config: what to extract.
         backbone: a network of your own (`extract.backbones.backbone.wrap_module`), instead of
             the one that `config` names.
-        patches: `Patches`, or images of your own (see `data.images.patches.find_patches`),
+        patches: `Patches`, or images of your own (see `data.images.placed.patches.find_patches`),
             instead of those that `config` names.
 
     Raises `UserError` for patches, networks or sizes that cannot be had, and where a folder's

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from data.cache.pooled.reader import POOLINGS, PooledCache, find_pooled, is_pooled
-from data.images.placed import HELD_OUT, TEST, TRAIN
+from data.images.placed.placement import HELD_OUT, TEST, TRAIN
 from data.protocols import exactly_solved, find_protocol
 from data.tools.device import find_device
 from data.tools.errors import UserError

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from data.cache.pooled.reader import PooledCache
-from data.images.placed import HELD_OUT, TEST, TRAIN
+from data.images.placed.placement import HELD_OUT, TEST, TRAIN
 from probe.placed.directions import Directions, Floats
 from probe.placed.readings import READINGS, Reading
 from probe.placed.solvers import SOLVERS, Part

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from data.cache.reader import FeatureCache
-from data.images.placed_source import PlacedName
+from data.images.placed.source import PlacedName
 from data.tools.device import find_device
 from data.tools.errors import UserError
 from data.tools.files import check_writable

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from data.images.placed_source import PlacedName
+from data.images.placed.source import PlacedName
 from data.vocabulary import GRID
 
 CLASS, CLASS_AND_HALF = "class", "class and half"

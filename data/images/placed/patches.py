@@ -14,8 +14,8 @@ from PIL import Image
 
 from data.images.decoding import DecodingError, decode_image, read_image_file
 from data.images.image_set import open_set
+from data.images.placed.shapes import SHAPES, shape_image
 from data.images.samples import sample_image
-from data.images.shapes import SHAPES, shape_image
 from data.images.source import BadImage
 from data.tools.errors import UserError
 

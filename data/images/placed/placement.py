@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from data.images.patches import Patches, Pixels
+from data.images.placed.patches import Patches, Pixels
 from data.images.synthetic import noise_image
 from data.stream import Stream
 from data.tools.errors import UserError

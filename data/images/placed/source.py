@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from data.images.patches import Pixels
-from data.images.placed import TEST, PlacedImages
+from data.images.placed.patches import Pixels
+from data.images.placed.placement import TEST, PlacedImages
 from data.images.source import ImageRecord
 from data.tools.errors import UserError
 

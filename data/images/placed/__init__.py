@@ -1,0 +1,1 @@
+"""Patches laid on canvases: the images of placed studies."""
