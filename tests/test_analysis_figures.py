@@ -160,6 +160,24 @@ def test_figure_5_shows_a_study_without_zero_padding(tmp_path: Path):
         np.testing.assert_allclose(tile, maps.predictions["test"][0])
 
 
+def test_stripes_of_a_wide_range_stand_in_their_targets_range_beside_figure_5(tmp_path: Path):
+    heads = [HeadSpec(ALL, size, 1, 0, "HS") for size in (1, 3)]
+    ResultsBuilder(tmp_path, maps=True).add(heads=heads)
+    results = read_results(tmp_path)
+    shown = tiles(map_figures.effect_maps(results, measure(results)))
+    for tile, size in zip(shown[1:], (1, 3), strict=True):
+        kept = read_maps(results, "vgg16-random-zeros", f"HS-f1+f2+f3+f4+f5-k{size}-d1-p0-s0")
+        np.testing.assert_allclose(tile, (kept.predictions["test"][0] + 1) / 2)  # from [-1, 1]
+
+
+def test_levels_figure_has_the_papers_line_only_beside_its_readouts(tmp_path: Path):
+    heads = [HeadSpec((level,), 1, 1, 0, "H") for level in ALL]
+    ResultsBuilder(tmp_path).add(heads=heads)
+    figure = figures.spc_by_level(measure(read_results(tmp_path)))
+    labels = [str(line.get_label()) for line in figure.axes[0].lines]
+    assert not [label for label in labels if "paper" in label]  # which has 3 x 3 alone
+
+
 def test_colour_bars_have_numbers_and_a_meaning(results: Results):
     for drawing in draw_all(results, measure(results)):
         for axes in drawing.figure.axes[1:] if drawing.kind == "png" else ():

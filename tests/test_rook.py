@@ -161,3 +161,12 @@ def test_the_command_line(tmp_path):
         done = CliRunner().invoke(main, [*arguments, "--results-dir", str(tmp_path)])
         assert done.exit_code == 0, done.stderr
     assert list(pd.read_csv(tmp_path / "rook.csv")["padding"]) == ["none", "replicate"]
+
+
+def test_quiet_is_an_option_of_every_task(tmp_path: Path) -> None:
+    words = ["--task", "rook", "--seeds", "1", "--results-dir", str(tmp_path), "--quiet"]
+    done = CliRunner().invoke(main, words)
+    assert (done.exit_code, done.stderr) == (0, "")
+    refused = CliRunner().invoke(main, ["--task", "rook", "--margin", "99", "--quiet"])
+    assert refused.exit_code == 1
+    assert "margin" in refused.stderr  # errors are always said

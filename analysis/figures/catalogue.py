@@ -83,7 +83,7 @@ _ENTRIES = (
         "Figure 5, maps. What deeper readouts and larger kernels predict",
         "Predictions for the first test image; below each map the readout and its SPC, a mean "
         "over the test set.",
-        figures.effect_maps,
+        map_figures.effect_maps,
         by_condition=True,
         shows=figures.has_effect,
     ),

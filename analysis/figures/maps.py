@@ -15,9 +15,9 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from analysis.figures.mosaic import ERROR_COLOURS, MAP_COLOURS, Mosaic
-from analysis.figures.scores import nothing
+from analysis.figures.scores import nothing, varied
 from analysis.figures.style import look
-from analysis.labels import row_model_label
+from analysis.labels import cell_label, row_model_label
 from analysis.read.maps import HeadMaps, first_head, read_maps
 from analysis.read.measured import in_table_order, shown_heads, shown_shape
 from analysis.read.photographs import photograph
@@ -101,6 +101,32 @@ def padding_effect(results: Results, measured: pd.DataFrame) -> Figure:
         return Mosaic(
             maps, patterns, columns_shown, MAP_COLOURS, _TARGET_RANGE, captions=captions
         ).draw()
+
+
+def effect_maps(results: Results, measured: pd.DataFrame) -> Figure:
+    """Beside figure 5, the maps behind it: G by depth and by kernel size of the readout.
+
+    A row per run and varied property, after the target a map for each value: the prediction for
+    the first test image, with its SPC, a mean over the test set. Another pattern where G was not
+    varied.
+    """
+    maps: list[list[NDArray[Any] | None]] = []
+    names, captions = [], []
+    for name in ("depth", "kernel_size"):
+        for run, part in varied(measured, name).groupby("run", sort=False):
+            pattern = "G" if (part["pattern"] == "G").any() else str(part["pattern"].iloc[0])
+            maps.append([position_map(pattern)])
+            names.append(row_model_label(part.iloc[0]))
+            captions.append([f"target {pattern}"])
+            line = part[part["pattern"] == pattern].sort_values(name)
+            for row in line.itertuples():
+                found = read_maps(results, str(run), first_head(results, row))
+                maps[-1].append(_predicted(results, str(run), pattern, found, "test"))
+                label = cell_label(name, getattr(row, name))
+                captions[-1].append(f"{label}\nSPC {number(row.spc)}")
+    with look():
+        columns = [""] * max(map(len, maps), default=0)
+        return Mosaic(maps, names, columns, MAP_COLOURS, _TARGET_RANGE, captions=captions).draw()
 
 
 def error_maps(results: Results, measured: pd.DataFrame) -> Figure:

@@ -12,9 +12,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
-from analysis.figures.mosaic import MAP_COLOURS, Mosaic
 from analysis.figures.style import (
     PUBLISHED_LOOK,
     LineLook,
@@ -25,11 +23,10 @@ from analysis.figures.style import (
     look,
     looks_of,
 )
-from analysis.labels import cell_label, row_model_label, run_label
+from analysis.labels import row_model_label, run_label
 from analysis.read.maps import border_profile, first_head, read_maps
 from analysis.read.measured import in_table_order, shown_heads, shown_shape
 from analysis.read.results import Results
-from analysis.tables.cells import number
 from analysis.tables.table import find_tables
 from data.targets import pattern_names, position_map
 from data.vocabulary import ALL_LEVELS, PIXELS
@@ -48,7 +45,7 @@ def readout_effect(measured: pd.DataFrame) -> Figure:
         ("depth", "convolutions in the readout", "2a"),
         ("kernel_size", "kernel size of the readout", "2b"),
     ]
-    chosen = [(name, label, table, _varied(measured, name)) for name, label, table in parts]
+    chosen = [(name, label, table, varied(measured, name)) for name, label, table in parts]
     titles, panels_of = [], []
     for name, label, table, rows in chosen:
         for _, part in rows.groupby("run", sort=False):
@@ -66,43 +63,12 @@ def readout_effect(measured: pd.DataFrame) -> Figure:
         return figure
 
 
-def effect_maps(results: Results, measured: pd.DataFrame) -> Figure:
-    """Beside figure 5, the maps behind it: G by depth and by kernel size of the readout.
-
-    A row per run and varied property, after the target a map for each value: the prediction for
-    the first test image, with its SPC, a mean over the test set. Another pattern where G was not
-    varied.
-    """
-    maps: list[list[NDArray[Any] | None]] = []
-    names, captions = [], []
-    for name in ("depth", "kernel_size"):
-        rows = _varied(measured, name)
-        for _, part in rows.groupby("run", sort=False):
-            pattern = "G" if (part["pattern"] == "G").any() else part["pattern"].iloc[0]
-            line = part[part["pattern"] == pattern].sort_values(name)
-            found = [
-                read_maps(results, row.run, first_head(results, row)) for row in line.itertuples()
-            ]
-            maps.append([position_map(pattern), *(kept.predictions["test"][0] for kept in found)])
-            names.append(row_model_label(part.iloc[0]))
-            scores = [
-                f"{cell_label(name, getattr(row, name))}\nSPC {number(row.spc)}"
-                for row in line.itertuples()
-            ]
-            captions.append([f"target {pattern}", *scores])
-    with look():
-        columns = [""] * max(map(len, maps), default=0)
-        return Mosaic(
-            maps, names, columns, MAP_COLOURS, "position, in the target's range", captions=captions
-        ).draw()
-
-
 def has_effect(measured: pd.DataFrame) -> bool:
     """Whether figure 5 has anything to show."""
-    return any(not _varied(measured, name).empty for name in ("depth", "kernel_size"))
+    return any(not varied(measured, name).empty for name in ("depth", "kernel_size"))
 
 
-def _varied(measured: pd.DataFrame, name: str) -> pd.DataFrame:
+def varied(measured: pd.DataFrame, name: str) -> pd.DataFrame:
     """Natural-image rows of heads of one shape but for `name`, of every run that varies it."""
     same = measured["images"] == "test"
     for column, value in shown_shape(measured).items():
@@ -156,6 +122,8 @@ def spc_by_level(measured: pd.DataFrame) -> Figure:
     places = [PIXELS, *sorted(set(rows["reads"]) - {PIXELS, ALL_LEVELS}), ALL_LEVELS]
     place = {reads: index for index, reads in enumerate(places)}
     published = find_tables()["3"].published_scores()
+    for column in ("kernel_size", "depth", "probe_padding"):  # of the same readouts, or none
+        published = published[published[column] == shape[column]]
     rows = in_table_order(rows)
     rows = rows.assign(run=[run_label(row) for row in rows.itertuples()])
     looks = looks_of(rows)
@@ -172,10 +140,11 @@ def spc_by_level(measured: pd.DataFrame) -> Figure:
                 joined = line["reads"].str.fullmatch(r"f\d")
                 _line(panel, x, line, run, looks[run], joined=joined)
             paper = published[published["pattern"] == pattern]
-            x = paper["reads"].map(place)
-            panel.plot(
-                x, paper["spc"], **PUBLISHED_LOOK, marker="o", linewidth=0.8, label=_PAPER_LINE
-            )
+            if len(paper):
+                x = paper["reads"].map(place)
+                panel.plot(
+                    x, paper["spc"], **PUBLISHED_LOOK, marker="o", linewidth=0.8, label=_PAPER_LINE
+                )
             panel.set(xlabel="what the readout reads", ylabel="SPC, natural images")
             panel.set_xticks(range(len(places)), places)
             panel.tick_params(labelbottom=True)

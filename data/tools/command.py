@@ -60,7 +60,7 @@ def choice_command(
     the options of all of them; one that the chosen stage does not have is a usage error.
     """
 
-    def callback(debug: bool, **values: Any) -> None:
+    def callback(debug: bool, quiet: bool, **values: Any) -> None:
         context = click.get_current_context()
         config_class, run = stages[values[choose]]
         given = {
@@ -69,7 +69,8 @@ def choice_command(
             if context.get_parameter_source(name) is not click.core.ParameterSource.DEFAULT
         }
         _check_given(f"--{choose} {values[choose]}", config_class, given)
-        with named_as_options(), exit_codes(debug=debug, resume=resume):
+        work = exit_codes(debug=debug, resume=resume)
+        with named_as_options(), quietly(quiet), work:
             run(config_class(**given))
 
     classes = list(dict.fromkeys(config_class for config_class, _ in stages.values()))
