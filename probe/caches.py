@@ -13,11 +13,11 @@ from data.images.source import shared_images
 from data.protocols import find_protocol
 from data.tools.errors import UserError
 from data.tools.terminal import say
-from probe.config import ProbeConfig
+from probe.config import CacheConfig
 
 
-def find_caches(config: ProbeConfig) -> list[FeatureCache]:
-    """The caches to train from, in the order of their folders' names.
+def find_caches(config: CacheConfig, protocol: str | None = None) -> list[FeatureCache]:
+    """The caches to read, those that fit `protocol`, in the order of their folders' names.
 
     What cannot be read, and copies of other caches, are left out with a line on stderr. Raises
     `UserError` when there is no cache that can be read, or none of a backbone or protocol that was
@@ -35,12 +35,12 @@ def find_caches(config: ProbeConfig) -> list[FeatureCache]:
         caches = _of_backbones(caches, config, faults)
     for fault in faults:
         say(f"left out: {fault}")
-    if config.protocol:
-        taps = find_protocol(config.protocol).features.taps
+    if protocol:
+        taps = find_protocol(protocol).features.taps
         caches = [cache for cache in caches if cache.identity.features.taps == taps]
         if not caches:
             raise UserError(
-                f"no cache in {config.cache_dir} fits --protocol {config.protocol}: run "
+                f"no cache in {config.cache_dir} fits --protocol {protocol}: run "
                 f"extract-features --protocol {taps} first"
             )
     caches = _once_each(caches)
@@ -71,7 +71,7 @@ def _open(folders: list[Path]) -> tuple[list[FeatureCache], list[str]]:
 
 
 def _of_backbones(
-    caches: list[FeatureCache], config: ProbeConfig, faults: list[str]
+    caches: list[FeatureCache], config: CacheConfig, faults: list[str]
 ) -> list[FeatureCache]:
     found = sorted({cache.identity.backbone for cache in caches})
     for name in config.backbone:

@@ -4,27 +4,15 @@ from __future__ import annotations
 
 import os
 
-from data.tools.command import stage_command
+from data.tools.command import USUAL, flag_command
 from data.tools.terminal import show
+from probe.channels.config import ChannelConfig
+from probe.config import ProbeConfig
 from probe.placed.config import PlacedProbeConfig
+from probe.segmentation.config import SegmentationConfig
 
 
-def _run(config: PlacedProbeConfig) -> None:
-    if config.placed:
-        from probe.placed.train import train_placed
-
-        show(str(train_placed(config)))
-        return
-    if config.channels:
-        from probe.channels.run import score_channels
-
-        show(str(score_channels(config)))
-        return
-    if config.segmentation:
-        from probe.segmentation.run import train_segmentation
-
-        show(str(train_segmentation(config)))
-        return
+def _run_maps(config: ProbeConfig) -> None:
     # Tensors of many megabytes come and go with every batch: in pages of 2 MB where Linux has them
     # (torch reads this once), a sweep from disk is a sixth faster.
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
@@ -33,9 +21,39 @@ def _run(config: PlacedProbeConfig) -> None:
     show(str(train_probes(config)))
 
 
-main = stage_command(
-    PlacedProbeConfig,
-    _run,
+def _run_placed(config: PlacedProbeConfig) -> None:
+    from probe.placed.train import train_placed
+
+    show(str(train_placed(config)))
+
+
+def _run_channels(config: ChannelConfig) -> None:
+    from probe.channels.run import score_channels
+
+    show(str(score_channels(config)))
+
+
+def _run_segmentation(config: SegmentationConfig) -> None:
+    from probe.segmentation.run import train_segmentation
+
+    show(str(train_segmentation(config)))
+
+
+main = flag_command(
+    {
+        USUAL: (ProbeConfig, _run_maps),
+        "placed": (PlacedProbeConfig, _run_placed),
+        "channels": (ChannelConfig, _run_channels),
+        "segmentation": (SegmentationConfig, _run_segmentation),
+    },
+    {
+        "placed": "Read places and classes from every pooled cache (extract-features --placed), "
+        "instead of maps from feature caches.",
+        "channels": "Score every channel of every cache by how much it says of the place, and read "
+        "without the foremost ones.",
+        "segmentation": "Segment placed images from every aligned cache of them (extract-features "
+        "--placed grid --aligned --patches shapes): into classes, and into classes by half.",
+    },
     help="Train many readout heads from every feature cache in one pass over it, and score them.",
     resume="run the command again without --overwrite to go on from the last finished epoch",
 )

@@ -18,7 +18,28 @@ from probe.heads.spec import DENSE, DEPTHS, KERNEL_SIZES, PROBE_PADDINGS
 
 
 @dataclass(frozen=True)
-class ProbeConfig:
+class CacheConfig:
+    """What every stage that reads caches can be told: which ones, and where its results go."""
+
+    cache_dir: Path = setting("Folder of the feature caches.", Path("features"))
+    results_dir: Path = setting("Folder to write scores and trained heads to.", Path("results"))
+    backbone: tuple[str, ...] = setting("Only caches of this backbone (repeatable).", ())
+
+    def __post_init__(self) -> None:
+        check_settings(self)
+
+
+@dataclass(frozen=True)
+class LevelConfig(CacheConfig):
+    """The same of a stage that reads one level at a time."""
+
+    levels: tuple[str, ...] = setting(
+        "Only these levels (repeatable; default all).", (), choices=LEVELS
+    )
+
+
+@dataclass(frozen=True)
+class ProbeConfig(CacheConfig):
     """Settings of `train_probes`; each field is an option of `train-probes`."""
 
     sweep: bool = setting(
@@ -26,8 +47,6 @@ class ProbeConfig:
         "every combination of the options below.",
         False,
     )
-    cache_dir: Path = setting("Folder of the feature caches.", Path("features"))
-    results_dir: Path = setting("Folder to write scores and trained heads to.", Path("results"))
     protocol: str | None = setting(
         "Recipe to train with; by default the one each cache was made for.",
         None,
@@ -63,7 +82,6 @@ class ProbeConfig:
     )
     batch_size: int | None = setting("Images per step (default: the protocol's).", None, at_least=1)
     seeds: int = setting("Train every head from this many initial weights.", 1, at_least=1)
-    backbone: tuple[str, ...] = setting("Only caches of this backbone (repeatable).", ())
     levels: tuple[str, ...] = setting(
         "Levels a head reads: f5, f1+f2 or all (repeatable; default all).",
         (),
@@ -119,7 +137,7 @@ class ProbeConfig:
     overwrite: bool = setting("Train again what the results folder holds already.", False)
 
     def __post_init__(self) -> None:
-        check_settings(self)
+        super().__post_init__()
         check_cluster(self.backend, self.scheduler)
         if self.epochs and self.steps:
             raise UserError(

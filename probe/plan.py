@@ -58,7 +58,7 @@ def plan_runs(config: ProbeConfig) -> list[Run]:
     Raises `UserError` when there is no suitable cache, an option has no such value, the caches
     hold different images, or nothing is left to train.
     """
-    caches = find_caches(config)
+    caches = find_caches(config, config.protocol)
     runs = [_backbone_run(config, cache, caches[:place]) for place, cache in enumerate(caches)]
     runs += _once_each([_pixels_run(config, cache) for cache in caches])
     runs = [run for run in runs if run.heads]

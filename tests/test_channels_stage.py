@@ -131,11 +131,9 @@ def test_again_replaces_the_rows_of_its_runs_alone(caches: Path, tmp_path: Path)
 def test_a_ranking_needs_its_mirrored_cache(tmp_path: Path):
     extract(tmp_path)
     with pytest.raises(UserError, match=r"--rank flip: .* has no mirrored .*--mirrored"):
-        score_channels(ChannelConfig(cache_dir=tmp_path, channels=True, rank="flip"))
+        score_channels(ChannelConfig(cache_dir=tmp_path, rank="flip"))
 
 
 def test_nothing_to_score_is_refused(tmp_path: Path):
     with pytest.raises(UserError, match="has what is asked for: run extract-features --placed"):
-        score_channels(ChannelConfig(cache_dir=tmp_path, results_dir=tmp_path / "r", channels=True))
-    with pytest.raises(UserError, match="fill without channels"):
-        ChannelConfig(fill="zero")
+        score_channels(ChannelConfig(cache_dir=tmp_path, results_dir=tmp_path / "r"))

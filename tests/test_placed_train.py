@@ -39,7 +39,7 @@ def caches(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def train(caches: Path, results: Path, **options: Any) -> pd.DataFrame:
-    given = {"placed": True, "cache_dir": caches, "results_dir": results, "threads": 1}
+    given = {"cache_dir": caches, "results_dir": results, "threads": 1}
     path = train_placed(PlacedProbeConfig(**given | options))
     return pd.read_csv(path, keep_default_na=False)
 
@@ -143,18 +143,26 @@ def test_caches_that_cannot_be_read_are_left_out_by_name(tmp_path: Path, capsys)
 
 
 @pytest.mark.parametrize(
-    ("options", "message"),
+    ("options", "code", "message"),
     [
-        (["--placed", "--kernel-size", "3"], "--placed has no use for --kernel-size"),
-        (["--placed", "--levels", "f1+f2"], "reads one level at a time"),
-        (["--solver", "softmax"], "--solver softmax without --placed"),
-        (["--reading", "sorted"], "--reading without --placed"),
+        (["--placed", "--kernel-size", "3"], 2, "--kernel-size is no option of --placed"),
+        (["--channels", "--epochs", "3"], 2, "--epochs is no option of --channels"),
+        (["--segmentation", "--control"], 2, "--control is no option of --segmentation"),
+        (["--reading", "sorted"], 2, "--reading is no option of the command without --placed"),
+        (["--fill", "zero"], 2, "--fill is no option of the command without --placed"),
+        (["--placed", "--channels"], 2, "--placed and --channels at once: give one of them"),
+        (["--placed", "--levels", "f1+f2"], 1, "--levels 'f1+f2' is unknown: use one of input, f1"),
+        (["--channels", "--levels", "all"], 1, "--levels 'all' is unknown"),
+        (["--placed", "--solver", "sgd"], 1, "--solver 'sgd' is unknown: use one of exact, softmax"),
+        (["--solver", "softmax"], 1, "--solver 'softmax' is unknown: use one of sgd, exact"),
     ],
 )
-def test_options_that_mean_nothing_are_refused(options: list[str], message: str, capsys):
+def test_options_that_mean_nothing_are_refused(
+    options: list[str], code: int, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit) as stopped:
         main(options)
-    assert stopped.value.code == 1
+    assert stopped.value.code == code
     assert message in capsys.readouterr().err
 
 

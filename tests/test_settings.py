@@ -18,15 +18,25 @@ from data.tools.errors import UserError
 from data.tools.settings import MAX_SEED, listed, named_as_options, spelled
 from extract.cli import main as extract_features
 from extract.config import ExtractConfig
+from extract.placed.config import PlacedConfig
 from extract.tasks.cli import main as train_backbone
 from extract.tasks.config import TaskConfig
+from extract.tasks.rook.config import RookConfig
+from probe.channels.config import ChannelConfig
 from probe.cli import main as train_probes
 from probe.config import ProbeConfig
+from probe.placed.config import PlacedProbeConfig
+from probe.segmentation.config import SegmentationConfig
 
 NEEDED: dict[Any, dict[str, Any]] = {
     ExtractConfig: {"backbone": "vgg16"},
     TaskConfig: {"task": "saliency", "out": "saliency.pt"},
     ProbeConfig: {},
+    PlacedConfig: {"backbone": "vgg16", "placed": "grid", "grid": (3,)},
+    PlacedProbeConfig: {},
+    ChannelConfig: {},
+    SegmentationConfig: {},
+    RookConfig: {"task": "rook"},
     TablesConfig: {},
 }
 FIELDS = [(config, field) for config in NEEDED for field in dataclasses.fields(config)]

@@ -60,15 +60,61 @@ def choice_command(
     the options of all of them; one that the chosen stage does not have is a usage error.
     """
 
+    def chosen(values: dict[str, Any]) -> tuple[str, str]:
+        return values[choose], f"--{choose} {values[choose]}"
+
+    return _several(stages, chosen, [], help=help, resume=resume)
+
+
+USUAL = ""  # the stage of a `flag_command` that runs without a flag
+
+
+def flag_command(
+    stages: Mapping[str, tuple[type, Callable[[Any], None]]],
+    flags: Mapping[str, str],
+    *,
+    help: str,
+    resume: str,
+) -> click.Command:
+    """The click command of several stages, each but that of `USUAL` asked for by a flag.
+
+    `flags` has the help of every flag. An option that the chosen stage does not have, and two
+    flags at once, are usage errors.
+    """
+
+    def chosen(values: dict[str, Any]) -> tuple[str, str]:
+        asked = [flag for flag in flags if values.pop(flag)]
+        if len(asked) > 1:
+            raise click.UsageError(f"--{asked[0]} and --{asked[1]} at once: give one of them")
+        stage = asked[0] if asked else USUAL
+        return stage, f"--{stage}" if stage else "the command without " + ", ".join(
+            f"--{flag}" for flag in flags
+        )
+
+    added = [click.Option([f"--{flag}"], is_flag=True, help=text) for flag, text in flags.items()]
+    return _several(stages, chosen, added, help=help, resume=resume)
+
+
+def _several(
+    stages: Mapping[str, tuple[type, Callable[[Any], None]]],
+    chosen: Callable[[dict[str, Any]], tuple[str, str]],
+    added: Sequence[click.Option],
+    *,
+    help: str,
+    resume: str,
+) -> click.Command:
+    """The command of several stages; `chosen` says which values ask for, and in which words."""
+
     def callback(debug: bool, quiet: bool, **values: Any) -> None:
         context = click.get_current_context()
-        config_class, run = stages[values[choose]]
+        stage, words = chosen(values)
+        config_class, run = stages[stage]
         given = {
             name: value
             for name, value in values.items()
             if context.get_parameter_source(name) is not click.core.ParameterSource.DEFAULT
         }
-        _check_given(f"--{choose} {values[choose]}", config_class, given)
+        _check_given(words, config_class, given)
         work = exit_codes(debug=debug, resume=resume)
         with named_as_options(), quietly(quiet), work:
             run(config_class(**given))
@@ -80,12 +126,12 @@ def choice_command(
     for name, option in options.items():
         users = [key for key, (stage, _) in stages.items() if name in _field_names(stage)]
         option.required = option.required and len(users) == len(stages)
-        if len(users) < len(stages):
+        if len(users) < len(stages) and USUAL not in users:
             option.help = f"[{', '.join(users)}] {option.help}"
         if isinstance(option.type, click.Choice):
             option.type = click.Choice(_every_choice(name, classes))
     order = dict.fromkeys(name for stage in classes for name in _field_names(stage))
-    return _command([options[name] for name in order], callback, help)
+    return _command([*added, *(options[name] for name in order)], callback, help)
 
 
 def _every_choice(name: str, classes: Sequence[type]) -> list[str]:

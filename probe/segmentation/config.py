@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from data.tools.device import check_device
 from data.tools.settings import setting
-from probe.channels.config import ChannelConfig
+from probe.config import LevelConfig
 
 
 @dataclass(frozen=True)
-class SegmentationConfig(ChannelConfig):
-    """Settings of `train_segmentation`; those of `ChannelConfig` mean what they mean there."""
+class SegmentationConfig(LevelConfig):
+    """Settings of `train_segmentation`: options of `train-probes --segmentation`."""
 
-    segmentation: bool = setting(
-        "Segment placed images from every aligned cache of them (extract-features --placed grid "
-        "--aligned --patches shapes): into classes, and into classes by half.",
-        False,
-    )
+    device: str = setting("auto, cpu or cuda[:N].", "auto", check=check_device)
