@@ -213,9 +213,14 @@ def test_statistics_are_those_of_a_feature_cache_whatever_the_layout(tmp_path: P
     ("options", "message"),
     [
         ({"grid": (1,)}, "grid.* 1 must be at least 2"),
-        ({"border": (16,)}, "--border without --placed corners"),
-        ({"placed": "corners"}, "--grid without --placed grid"),
-        ({"placed": None, "grid": (), "canvas": ("white",)}, "--canvas without --placed"),
+        ({"border": (16,)}, "placed grid has no use for border"),
+        ({"placed": "corners"}, "placed corners has no use for grid"),
+        ({"limit": 3}, "placed grid has no use for limit"),
+        ({"jobs": 2}, "placed grid has no use for jobs"),
+        ({"crop_border": 1}, "placed grid has no use for crop_border"),
+        ({"image_size": 100}, "image_size 100: the layout gives the images 48 pixels"),
+        ({"placed": None}, "grid without placed"),
+        ({"placed": None, "grid": (), "patch_size": None}, "patch_limit without placed"),
     ],
 )
 def test_options_that_say_nothing_are_refused(tmp_path: Path, options: Any, message: str):

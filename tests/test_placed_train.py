@@ -151,9 +151,13 @@ def test_caches_that_cannot_be_read_are_left_out_by_name(tmp_path: Path, capsys)
         (["--reading", "sorted"], 2, "--reading is no option of the command without --placed"),
         (["--fill", "zero"], 2, "--fill is no option of the command without --placed"),
         (["--placed", "--channels"], 2, "--placed and --channels at once: give one of them"),
-        (["--placed", "--levels", "f1+f2"], 1, "--levels 'f1+f2' is unknown: use one of input, f1"),
+        (["--placed", "--levels", "f1+f2"], 1, "--levels 'f1+f2' is unknown: use one of"),
         (["--channels", "--levels", "all"], 1, "--levels 'all' is unknown"),
-        (["--placed", "--solver", "sgd"], 1, "--solver 'sgd' is unknown: use one of exact, softmax"),
+        (
+            ["--placed", "--solver", "sgd"],
+            1,
+            "'sgd' is unknown: use one of exact, softmax",
+        ),
         (["--solver", "softmax"], 1, "--solver 'softmax' is unknown: use one of sgd, exact"),
     ],
 )

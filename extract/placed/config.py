@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from data.cache.names import safe_name
@@ -10,12 +10,20 @@ from data.cache.pooled.identity import PlacedIdentity
 from data.images.placed.patches import PATCH_SETS
 from data.images.placed.placement import CANVASES, Layout, PlacedImages
 from data.tools.errors import UserError
-from data.tools.settings import setting
+from data.tools.settings import setting, spelled
+from data.vocabulary import IMAGE_SIZE
 from extract.config import ExtractConfig
 
 GRID, CORNERS = "grid", "corners"
 KINDS = (GRID, CORNERS)
 _PATCH_SIZE = {GRID: 32, CORNERS: 56}  # PermuteNet's CIFAR images; Kayhan and van Gemert's
+
+# What says something of images in folders alone, and of feature caches alone.
+_OF_FOLDERS = ("test", "limit", "num_shards", "shard_index")
+_OF_FEATURE_CACHES = (
+    *("crop_border", "score_transposed", "compression"),
+    *("jobs", "backend", "scheduler"),
+)
 
 
 @dataclass(frozen=True)
@@ -61,15 +69,26 @@ class PlacedConfig(ExtractConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.placed != GRID and self.grid:
-            raise UserError("--grid without --placed grid: only a grid has cells")
-        if self.placed != CORNERS and self.border:
-            raise UserError("--border without --placed corners: only corners lie inside a border")
-        for name in ("mirrored", "aligned"):
-            if self.placed is None and getattr(self, name):
-                raise UserError(f"--{name} without --placed: only placed patches have places")
-        if self.placed is None and self.canvas:
-            raise UserError("--canvas without --placed: only placed patches lie on a canvas")
+        own = [f.name for f in fields(PlacedConfig) if f not in fields(ExtractConfig)]
+        given = [f.name for f in fields(self) if getattr(self, f.name) != f.default]
+        for name in given:
+            if self.placed is None and name in own:
+                raise UserError(f"{spelled(name)} without {spelled('placed')}: nothing is placed")
+            if self.placed is not None and name in self._idle:
+                study = f"{spelled('placed')} {self.placed}"
+                raise UserError(f"{study} has no use for {spelled(name)}: leave it out")
+        sizes = [layout.image_size for layout in self.layouts] if self.placed else []
+        if self.placed and self.image_size not in (IMAGE_SIZE, *sizes):
+            raise UserError(
+                f"{spelled('image_size')} {self.image_size}: the layout gives the images "
+                f"{' and '.join(map(str, sizes))} pixels; leave it out"
+            )
+
+    @property
+    def _idle(self) -> tuple[str, ...]:
+        """Options that say nothing of placed images of this kind."""
+        layout = ("border",) if self.placed == GRID else ("grid",)
+        return (*layout, *_OF_FOLDERS, *(() if self.aligned else _OF_FEATURE_CACHES))
 
     @property
     def layouts(self) -> list[Layout]:
