@@ -11,6 +11,7 @@ from extract.backbones.backbone import Backbone
 from extract.calibration import IMAGES, load_statistics, measure_statistics
 from extract.job import resolve_workers
 from extract.placed.config import PlacedConfig
+from extract.run import IMAGES_SEED
 
 
 class Statistics:
@@ -40,7 +41,7 @@ class Statistics:
             self._config.train,
             None,
             limit=IMAGES,
-            seed=self._config.seed,
+            seed=IMAGES_SEED,
             num_workers=resolve_workers(self._config),
         )
 
