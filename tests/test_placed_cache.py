@@ -209,6 +209,19 @@ def test_statistics_are_those_of_a_feature_cache_whatever_the_layout(tmp_path: P
         extract_placed(config(tmp_path / "caches"), backbone)
 
 
+def test_networks_of_several_seeds_are_calibrated_on_the_same_samples(tmp_path: Path):
+    layers = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU())
+    backbone = wrap_module(layers, name="own", taps=("2",), image_size=48)
+    caches = [
+        PooledCache(folder)
+        for seed in (0, 1)
+        for folder in extract_placed(config(tmp_path, seed=seed), backbone)
+    ]
+    assert len({cache.folder for cache in caches}) == 2
+    # The same network here, so that only the images could make a difference.
+    assert len({cache.identity.calibration for cache in caches}) == 1
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
