@@ -51,6 +51,18 @@ def published_rows(file: Path | Traversable, table: str) -> pd.DataFrame:
     return rows
 
 
+def beside(published: pd.DataFrame, ours: pd.DataFrame, key: list[str]) -> pd.DataFrame:
+    """Every cell that either has, named by `key`: ours, published_* of every metric, *_difference.
+
+    Differences are ours minus published. Neither may have a cell twice.
+    """
+    wanted = published.rename(columns={name: f"published_{name}" for name in METRICS})
+    cells = wanted.merge(ours, how="outer", on=key, validate="1:1")
+    for metric in METRICS:
+        cells[f"{metric}_difference"] = cells[metric] - cells[f"published_{metric}"]
+    return cells
+
+
 def position_tables() -> pd.DataFrame:
     """Tables 1 to 4 and 6 of the paper and table 2 (`R2`) of the reproduction report.
 

@@ -13,7 +13,7 @@ import pandas as pd
 
 from analysis.labels import label_rows
 from analysis.read.measured import choose, measure, select
-from analysis.read.published import HEAD, REPRODUCTION
+from analysis.read.published import HEAD, REPRODUCTION, beside
 from analysis.read.results import Results
 from analysis.tables.commands import Situation, fill_command, situation
 from analysis.tables.table import Material, Table, find_tables
@@ -106,13 +106,9 @@ def _join(
 ) -> pd.DataFrame:
     # A head that reads all levels of a backbone without f5 answers the published one that reads
     # five: the join is on `reads`.
-    wanted = published[[*_KEY, "levels", *METRICS]].rename(
-        columns={name: f"published_{name}" for name in (*METRICS, "levels")}
-    )
-    cells = wanted.merge(ours.drop(columns="condition"), how="outer", on=_KEY, validate="1:1")
+    wanted = published[[*_KEY, "levels", *METRICS]].rename(columns={"levels": "published_levels"})
+    cells = beside(wanted, ours.drop(columns="condition"), _KEY)
     cells["levels"] = cells["levels"].fillna(cells["published_levels"])
-    for metric in METRICS:
-        cells[f"{metric}_difference"] = cells[metric] - cells[f"published_{metric}"]
     cells["fill"] = [
         "" if _is_whole(row, known) else _command(table, row, known) for row in cells.itertuples()
     ]

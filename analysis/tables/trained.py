@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.read.measured import interval_columns, network_values, summary
-from analysis.read.published import HEAD, PAPER
+from analysis.read.published import HEAD, PAPER, beside
 from analysis.read.results import Results
 from analysis.tables.compare import NOTHING_MEASURED
 from analysis.tables.paper import FIRST, MAIN
@@ -68,11 +68,7 @@ def _block(recipe: str, rows: pd.DataFrame, values: pd.DataFrame) -> pd.DataFram
     images = values.merge(rows[["run", *HEAD, "images", "weights"]], on=["run", *HEAD, "images"])
     images["network"] = images["run"] + images["network"].astype(str)
     ours = backbones.merge(interval_columns(images, _KEY), how="left", on=_KEY)
-    published = TABLE_6.published_scores()[[*_KEY, *METRICS]]
-    published = published.rename(columns={name: f"published_{name}" for name in METRICS})
-    cells = published.merge(ours, on=_KEY, how="outer")
-    for metric in METRICS:
-        cells[f"{metric}_difference"] = cells[metric] - cells[f"published_{metric}"]
+    cells = beside(TABLE_6.published_scores()[[*_KEY, *METRICS]], ours, _KEY)
     cells["fill"] = [
         _command(row.weights) if np.isnan(row.n_seeds) else "" for row in cells.itertuples()
     ]
