@@ -22,7 +22,7 @@ demo: $(STAMP)
 	$(BIN)/extract-features $(DEMO) --weights $$(cat demo-weights)
 	$(BIN)/extract-features $(DEMO) --weights $$(cat demo-weights) --padding none
 	$(BIN)/extract-features $(DEMO) --weights random
-	$(BIN)/train-probes --sweep --depth 1 --batch-size 8 --epochs 84 \
+	$(BIN)/train-probes --sweep --depth 1 --kernel-size 1 --kernel-size 3 --batch-size 8 --epochs 84 \
 	  --cache-dir demo/features --results-dir demo/results
 	$(BIN)/extract-features --backbone vgg16 --weights random --cache-dir demo/features \
 	  --placed grid --grid 3 --patch-limit 20
