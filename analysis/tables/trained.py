@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-import numpy as np
 import pandas as pd
 
 from analysis.read.measured import interval_columns, network_values, summary
@@ -69,9 +68,7 @@ def _block(recipe: str, rows: pd.DataFrame, values: pd.DataFrame) -> pd.DataFram
     images["network"] = images["run"] + images["network"].astype(str)
     ours = backbones.merge(interval_columns(images, _KEY), how="left", on=_KEY)
     cells = beside(TABLE_6.published_scores()[[*_KEY, *METRICS]], ours, _KEY)
-    cells["fill"] = [
-        _command(row.weights) if np.isnan(row.n_seeds) else "" for row in cells.itertuples()
-    ]
+    cells["fill"] = cells["weights"].map(_command).where(cells["n_seeds"].isna(), "")
     # Weights and image sets of one's own come after those of the paper.
     ranks = {name: cells[name].map(_rank(known)) for name, known in _ORDER.items()}
     cells = cells.loc[pd.DataFrame(ranks).sort_values(list(ranks), kind="stable").index]
