@@ -18,8 +18,8 @@ from analysis.read.measured import measure, select
 from analysis.read.results import Results, read_results, without_scores
 from analysis.tables.contrast import contrast, contrast_lines
 from analysis.tables.grid import Grid, grids
+from analysis.tables.papers.rook import has_rooks
 from analysis.tables.quality import QualityTable, comparison, other_kinds, quality_tables
-from analysis.tables.rook import has_rooks
 from analysis.tables.summary import agreement, agreement_lines
 from analysis.tables.table import Material, find_tables
 from analysis.write.again import commands_again, script

@@ -40,14 +40,14 @@ from typing import Any
 import torch
 from torch import nn
 
-from data.cache.manifest import read_manifest
+from data.cache.files.manifest import read_manifest
 from data.cache.shards import shard_count
 from data.images.image_set import open_images
 from data.tools.errors import UserError
 from extract.backbones.backbone import Backbone, wrap_module
 from extract.config import ExtractConfig
-from extract.job import run_task
 from extract.run import extract_features
+from extract.shards.job import run_task
 from tests.extraction import contents, make_photos, small_config
 
 PROCESSES = multiprocessing.get_context("fork")

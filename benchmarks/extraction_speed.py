@@ -31,7 +31,7 @@ from torchvision import models
 
 from benchmarks.ceilings import best_forward
 from benchmarks.timing import machine
-from data.cache.manifest import Manifest, describe_images
+from data.cache.files.manifest import Manifest, describe_images
 from data.cache.shards import SHARD_IMAGES, ShardWriter, shard_count
 from data.cache.writer import CacheWriter
 from data.images.image_set import find_images
@@ -41,10 +41,10 @@ from extract.backbones.taps import run_taps
 from extract.compute import LevelComputer
 from extract.config import ExtractConfig
 from extract.identity import describe_extraction
-from extract.job import Job, load_configured, resolve_workers
 from extract.levels import LevelExtractor
-from extract.loading import batch_rows, load_batches
 from extract.precision import DTYPES, resolve_precision
+from extract.shards.job import Job, load_configured, resolve_workers
+from extract.shards.loading import batch_rows, load_batches
 
 DISTINCT = 32  # different images; the files repeat them
 

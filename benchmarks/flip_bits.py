@@ -16,8 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
+from data.cache.files.members import INDEX, cache_files
 from data.cache.identity import Identity
-from data.cache.members import INDEX, cache_files
 from data.cache.reader import FeatureCache
 from data.cache.verify import find_damage
 from data.images.source import ImageRecord

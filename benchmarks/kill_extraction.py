@@ -25,7 +25,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from data.cache.members import INDEX
+from data.cache.files.members import INDEX
 from data.cache.verify import find_damage
 from data.tools.files import PART
 from extract.backbones.backbone import Backbone, wrap_module

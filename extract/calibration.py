@@ -10,13 +10,13 @@ from io import BytesIO
 import h5py
 import torch
 
+from data.cache.files.members import CALIBRATION
 from data.cache.identity import Calibration
-from data.cache.members import CALIBRATION
 from data.images.image_set import ImageSet
 from data.tools.errors import UserError
 from data.tools.hdf5 import own_dataset
 from extract.backbones.backbone import Backbone, calibrate
-from extract.loading import load_batches
+from extract.shards.loading import load_batches
 
 IMAGES = 64  # the first training images, in order
 BATCH_SIZE = 16

@@ -51,7 +51,7 @@ def _remove(folder: Path) -> None:
 
 
 def _show_info(folder: Path) -> None:
-    from data.cache.members import MANIFEST
+    from data.cache.files.members import MANIFEST
     from data.cache.pooled.reader import PooledCache, is_pooled
     from data.cache.reader import FeatureCache
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 
+from data.cache.files.members import CALIBRATION
 from data.cache.identity import Identity
-from data.cache.members import CALIBRATION
 from data.cache.reader import FeatureCache
 from data.tools.errors import UserError
 from data.tools.files import read_bytes

@@ -8,9 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from data.cache.files.manifest import Manifest, describe_images
+from data.cache.files.members import INDEX
 from data.cache.identity import Identity
-from data.cache.manifest import Manifest, describe_images
-from data.cache.members import INDEX
 from data.cache.names import cache_name
 from data.cache.shards import SHARD_IMAGES, compression_filters
 from data.cache.writer import CacheWriter
@@ -25,10 +25,10 @@ from data.tools.terminal import say
 from extract.backbones.backbone import Backbone
 from extract.config import ExtractConfig
 from extract.identity import describe_extraction
-from extract.job import Job, count_cores, load_configured, run_task
 from extract.levels import LevelExtractor
-from extract.pipeline import ShardReport
 from extract.precision import resolve_precision
+from extract.shards.job import Job, count_cores, load_configured, run_task
+from extract.shards.pipeline import ShardReport
 from extract.weights_label import free_label
 
 SCANS = ".scans"  # in the folder of the caches: what was found in folders of images

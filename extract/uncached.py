@@ -15,8 +15,8 @@ from data.tools.device import find_device
 from data.tools.errors import UserError
 from extract.backbones.backbone import Backbone
 from extract.compute import LevelComputer
-from extract.job import CPU_BATCH
-from extract.loading import load_batches
+from extract.shards.job import CPU_BATCH
+from extract.shards.loading import load_batches
 
 
 def compute_levels(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from data.cache.manifest import MANIFEST, read_manifest
+from data.cache.files.manifest import MANIFEST, read_manifest
 from data.tools.errors import UserError
 from extract.backbones.backbone import Backbone
 from extract.backbones.checkpoints.label import DIGITS, RESERVED

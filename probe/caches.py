@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+from data.cache.files.members import MANIFEST
 from data.cache.identity import canonical_json
-from data.cache.members import MANIFEST
 from data.cache.names import cache_name
 from data.cache.reader import FeatureCache
 from data.images.source import shared_images

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from data.cache.files.manifest import Manifest, describe_images
 from data.cache.identity import Identity
 from data.cache.index import write_index
-from data.cache.manifest import Manifest, describe_images
 from data.cache.reader import FeatureCache
 from data.cache.shards import ShardWriter, shard_count, shard_rows
 from data.images.source import BadImage, ImageRecord

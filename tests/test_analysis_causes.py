@@ -14,8 +14,8 @@ from analysis.read.measured import measure
 from analysis.read.published import position_tables
 from analysis.read.results import read_results
 from analysis.tables.grid import grids
-from analysis.tables.tasks import read_tasks, table_5
-from analysis.tables.trained import table_6
+from analysis.tables.papers.tasks import read_tasks, table_5
+from analysis.tables.papers.trained import table_6
 from analysis.write.markdown import markdown
 from data.tools.errors import UserError
 

@@ -15,10 +15,10 @@ from analysis.read.measured import measure
 from analysis.read.results import Results, read_results
 from analysis.tables.compare import compare
 from analysis.tables.contrast import contrast
+from analysis.tables.papers.trained import table_6
 from analysis.tables.quality import readout_quality
 from analysis.tables.study import study
 from analysis.tables.summary import summary_lines
-from analysis.tables.trained import table_6
 from data.cache.reader import FeatureCache
 from data.intervals import bootstrap_interval, bootstrap_intervals, replicated_intervals
 from extract.run import extract_features

@@ -15,7 +15,7 @@ from analysis.read.measured import measure
 from analysis.read.published import position_tables
 from analysis.read.results import read_results
 from analysis.tables import table as tables
-from analysis.tables.paper import TABLE_1
+from analysis.tables.papers.position import TABLE_1
 from analysis.tables.summary import agreement, agreement_lines, summary_lines, summary_title
 from analysis.tables.table import Material, Table
 from probe.heads.spec import HeadSpec

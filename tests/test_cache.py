@@ -15,8 +15,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from data.cache.files.locks import CacheLocks
 from data.cache.identity import Calibration, Identity, Images
-from data.cache.locks import CacheLocks
 from data.cache.reader import FeatureCache
 from data.images.source import BadImage, ImageRecord
 from data.tools.errors import UserError
@@ -175,7 +175,7 @@ def test_incomplete_caches_are_refused(tmp_path: Path, damage: str) -> None:
 
 
 def test_another_schema_version_is_refused(tmp_path: Path) -> None:
-    from data.cache.sums import read_sums, write_sums
+    from data.cache.files.sums import read_sums, write_sums
     from data.tools.files import sha256_of
 
     write_cache(tmp_path, Identity(), RECORDS, FEATURES)

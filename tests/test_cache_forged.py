@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from torch import nn
 
 from benchmarks.flip_bits import IMAGES, make_cache, read_all
+from data.cache.files.manifest import read_manifest
+from data.cache.files.members import cache_files, remove_leftovers
+from data.cache.files.sums import read_sums, write_sums
 from data.cache.index import shard_fault
-from data.cache.manifest import read_manifest
-from data.cache.members import cache_files, remove_leftovers
 from data.cache.reader import FeatureCache
-from data.cache.sums import read_sums, write_sums
 from data.cache.verify import Damage, find_damage, set_aside
 from data.tools.errors import UserError
 from data.tools.files import sha256_of

@@ -6,8 +6,8 @@ import pytest
 from click.testing import CliRunner
 from extraction import make_photos, small_config
 
+from data.cache.files.locks import CacheLocks
 from data.cache.listing import cache_listing, cache_state, remove_cache
-from data.cache.locks import CacheLocks
 from data.tools.errors import UserError
 from extract.cli import main
 from extract.run import extract_features

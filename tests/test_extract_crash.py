@@ -75,7 +75,7 @@ def test_a_second_process_is_refused(reference: Path, photos: Path, tmp_path: Pa
     folder = tmp_path / reference.name
     folder.mkdir()
     holder = (
-        "import sys; from pathlib import Path; from data.cache.locks import CacheLocks\n"
+        "import sys; from pathlib import Path; from data.cache.files.locks import CacheLocks\n"
         "with CacheLocks(Path(sys.argv[1])) as locks, locks.shards([1]):\n"
         "    print('held', flush=True); sys.stdin.read()"
     )

@@ -22,15 +22,15 @@ import torch
 from PIL import Image
 from torch import nn
 
-from data.cache.locks import CacheLocks
-from data.cache.manifest import read_manifest
+from data.cache.files.locks import CacheLocks
+from data.cache.files.manifest import read_manifest
 from data.cache.reader import FeatureCache
 from data.cache.writer import CacheWriter
 from data.images.image_set import open_images
 from data.tools.errors import UserError
 from extract.backbones.backbone import wrap_module
-from extract.job import run_task
 from extract.run import extract_features
+from extract.shards.job import run_task
 from tests.extraction import ONE_THREAD, command_line, contents, make_photos, small_config
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -154,7 +154,7 @@ def test_overwriting_what_another_process_writes_is_refused(resumable: Path, pho
     """Also where the new cache has fewer shards than the one that is being written."""
     before = contents(resumable)
     holder = (
-        "import sys; from pathlib import Path; from data.cache.locks import CacheLocks\n"
+        "import sys; from pathlib import Path; from data.cache.files.locks import CacheLocks\n"
         "with CacheLocks(Path(sys.argv[1])) as locks, locks.shards([2]):\n"
         "    print('held', flush=True); sys.stdin.read()"
     )
@@ -183,7 +183,7 @@ def test_overwrite_that_cannot_begin_keeps_the_cache_there(
     def lose(*_: object, **__: object) -> None:
         raise UserError("an image is gone")
 
-    monkeypatch.setattr("extract.job.measure_statistics", lose)
+    monkeypatch.setattr("extract.shards.job.measure_statistics", lose)
     with pytest.raises(UserError, match="an image is gone"):
         extract_features(replace(config, limit=2, overwrite=True), backbone)
     assert contents(folder) == before

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from benchmarks.flip_bits import make_cache
-from data.cache.sums import read_sums
+from data.cache.files.sums import read_sums
 from data.tools.errors import UserError
 from data.tools.files import (
     check_writable,
@@ -198,7 +198,8 @@ def test_a_full_disk_under_an_index_ends_in_one_line(tmp_path: Path, size: int) 
         (tmp_path / name).unlink()
     code = (
         "from pathlib import Path; from data.cache.index import write_index\n"
-        "from data.cache.manifest import read_manifest; from data.tools.errors import UserError\n"
+        "from data.cache.files.manifest import read_manifest\n"
+        "from data.tools.errors import UserError\n"
         "folder = Path(sys.argv[1])\n"
         "try: write_index(folder, read_manifest(folder), dict(enumerate(sys.argv[2:])))\n"
         "except UserError as error: print(error)\n"

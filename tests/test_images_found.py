@@ -194,8 +194,8 @@ def test_a_lasting_fault_of_the_machine_stops(
     target = {
         "reading": "data.images.decoding._read",
         "decoding": "data.images.folder.decode_image",
-        "listing": "data.images.walk._entries",
-        "sniffing": "data.images.walk._head",
+        "listing": "data.images.files.walk._entries",
+        "sniffing": "data.images.files.walk._head",
     }[when]
     monkeypatch.setattr(target, fail)
     expected = "no memory" if when == "decoding" else "Input/output error"

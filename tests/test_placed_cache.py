@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from data.cache.locks import LOCK
+from data.cache.files.locks import LOCK
 from data.cache.pooled.members import IDENTITY, POOLED, block_path
 from data.cache.pooled.reader import PooledCache
 from data.images.samples import sample_image

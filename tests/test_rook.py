@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from analysis.config import TablesConfig
 from analysis.make import make_tables
-from analysis.tables.rook import rook_measures, small_tables, table_k1
+from analysis.tables.papers.rook import rook_measures, small_tables, table_k1
 from data.tools.errors import UserError
 from extract.tasks.cli import main
 from extract.tasks.rook.bank import EPOCHS, RookBank, train

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data.images import folder, scan_index
+from data.images import folder
 from data.images.decoding import UnreadableError
+from data.images.files import scan_index
+from data.images.files.scan_index import ScanIndex, Verdict
 from data.images.image_set import ImageSet, open_images
-from data.images.scan_index import ScanIndex, Verdict
 from extract.run import SCANS, extract_features
 from tests.extraction import make_photos, small_config
 

@@ -23,8 +23,8 @@ from analysis.config import TablesConfig
 from analysis.make import make_tables
 from data.cache.reader import FeatureCache
 from data.images.arrays import as_rgb
+from data.images.files.rgb import DecodingError
 from data.images.image_set import ImageSet, open_images
-from data.images.rgb import DecodingError
 from data.images.source import ImageRecord, ImageSource
 from data.tools.errors import UserError
 from extract.run import extract_features

@@ -14,7 +14,7 @@ from analysis.figures.scores import nothing
 from analysis.figures.style import look
 from analysis.labels import cell_label
 from analysis.tables.cells import number
-from analysis.tables.tasks import read_tasks
+from analysis.tables.papers.tasks import read_tasks
 
 _IMAGES = 2  # shown of each run
 _SLOPE = "crop_slope_x"

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from data.cache.identity import Identity
 from data.images.decoding import decode_image, read_image_file
+from data.images.files.rgb import DecodingError
 from data.images.generated import SYNTHETIC, generated_image
-from data.images.rgb import DecodingError
 from data.targets import MAP_SIZE
 
 

@@ -1,8 +1,8 @@
 """What a table is, and which there are.
 
-A table is one `Table` object in a file of this folder or of `analysis/placed/tables/`, or one
-given to `add_table`; it is found by its name. Its published numbers are a CSV file with the
-columns of `analysis/published/position_tables.csv`.
+A table is one `Table` object in a file of this folder, of `papers/` or of
+`analysis/placed/tables/`, or one given to `add_table`; it is found by its name. Its published
+numbers are a CSV file with the columns of `analysis/published/position_tables.csv`.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import pandas as pd
 
 import analysis.placed.tables
 import analysis.tables
+import analysis.tables.papers
 from analysis.claims.claim import Claim
 from analysis.read.measured import select
 from analysis.read.published import POSITION_TABLES, published_rows
@@ -89,7 +90,7 @@ def find_tables() -> dict[str, Table]:
     """Every table by its name, those of the package first."""
     modules = [
         importlib.import_module(f"{package.__name__}.{module.name}")
-        for package in (analysis.tables, analysis.placed.tables)
+        for package in (analysis.tables, analysis.tables.papers, analysis.placed.tables)
         for module in pkgutil.iter_modules(package.__path__)
     ]
     found = [one for module in modules for one in vars(module).values() if isinstance(one, Table)]

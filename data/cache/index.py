@@ -14,9 +14,10 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from data.cache.files.manifest import Manifest
+from data.cache.files.members import CALIBRATION, INDEX, MANIFEST, SUMS, shard_name
+from data.cache.files.sums import read_sums, write_sums
 from data.cache.identity import SCHEMA, Identity, canonical_json
-from data.cache.manifest import Manifest
-from data.cache.members import CALIBRATION, INDEX, MANIFEST, SUMS, shard_name
 from data.cache.shards import (
     CHECKSUMS,
     damaged_images,
@@ -24,7 +25,6 @@ from data.cache.shards import (
     shard_count,
     shard_rows,
 )
-from data.cache.sums import read_sums, write_sums
 from data.images.source import BadImage, ImageRecord
 from data.tools.errors import UserError
 from data.tools.files import read_bytes, sha256_of, write_bytes

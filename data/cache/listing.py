@@ -5,9 +5,9 @@ from __future__ import annotations
 from contextlib import ExitStack
 from pathlib import Path
 
-from data.cache.locks import LOCK, CacheLocks
-from data.cache.manifest import read_manifest
-from data.cache.members import INDEX, MANIFEST, cache_files, remove_leftovers, shard_name
+from data.cache.files.locks import LOCK, CacheLocks
+from data.cache.files.manifest import read_manifest
+from data.cache.files.members import INDEX, MANIFEST, cache_files, remove_leftovers, shard_name
 from data.cache.reader import FeatureCache
 from data.cache.shards import shard_count
 from data.tools.errors import UserError

@@ -18,10 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data.cache.command import extraction_command
+from data.cache.files.manifest import describe_images
+from data.cache.files.members import INDEX, shard_name
 from data.cache.identity import Identity
 from data.cache.index import COMPRESSED, read_index
-from data.cache.manifest import describe_images
-from data.cache.members import INDEX, shard_name
 from data.cache.shards import SHARD_IMAGES
 from data.images.source import BadImage, ImageRecord
 from data.protocols import is_of_today

@@ -10,9 +10,9 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from data.cache.files.manifest import Manifest
+from data.cache.files.members import shard_name
 from data.cache.identity import SCHEMA
-from data.cache.manifest import Manifest
-from data.cache.members import shard_name
 from data.tools.errors import UserError
 from data.tools.files import create_part, flush, forget_pages, publish, sha256_of
 from data.tools.hdf5 import CheckedStream, open_hdf5, own_dataset

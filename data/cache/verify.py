@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
+from data.cache.files.members import CALIBRATION, DAMAGED, INDEX, MANIFEST, SUMS, shard_name
+from data.cache.files.sums import read_sums
 from data.cache.index import COMPRESSED, Index, read_index
-from data.cache.members import CALIBRATION, DAMAGED, INDEX, MANIFEST, SUMS, shard_name
 from data.cache.shards import shard_rows
-from data.cache.sums import read_sums
 from data.tools.errors import UserError
 from data.tools.files import open_regular, sha256_of
 from data.tools.printable import printable

@@ -8,11 +8,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from data.cache.identity import MAKING, PLACES, Calibration
-from data.cache.index import DamagedShardError, shard_fault, write_index
-from data.cache.locks import CacheLocks
-from data.cache.manifest import Manifest, differences, is_manifest, read_manifest
-from data.cache.members import (
+from data.cache.files.locks import CacheLocks
+from data.cache.files.manifest import Manifest, differences, is_manifest, read_manifest
+from data.cache.files.members import (
     CALIBRATION,
     INDEX,
     MANIFEST,
@@ -20,6 +18,8 @@ from data.cache.members import (
     remove_leftovers,
     shard_name,
 )
+from data.cache.identity import MAKING, PLACES, Calibration
+from data.cache.index import DamagedShardError, shard_fault, write_index
 from data.cache.reader import FeatureCache, OtherRecipeError
 from data.cache.shards import shard_count, shard_rows
 from data.tools.errors import UserError

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
 from data.images.decoding import check_size, fit, upright
-from data.images.rgb import DecodingError, to_rgb
+from data.images.files.rgb import DecodingError, to_rgb
 from data.images.source import BadImage, ImageRecord
 from data.tools.errors import UserError
 from data.tools.progress import progress

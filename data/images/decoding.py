@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
 
-from data.images.formats import FORMATS, HEAD_BYTES, why_unreadable
-from data.images.metadata import orientation_sources, without_metadata
-from data.images.rgb import DecodingError, bits_per_sample, to_rgb
+from data.images.files.formats import FORMATS, HEAD_BYTES, why_unreadable
+from data.images.files.metadata import orientation_sources, without_metadata
+from data.images.files.rgb import DecodingError, bits_per_sample, to_rgb
 from data.machine.budget import Budget
 from data.machine.faults import is_fault_of_the_file, with_retries
 

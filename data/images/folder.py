@@ -18,10 +18,10 @@ from data.images.decoding import (
     decode_image,
     read_image_file,
 )
-from data.images.formats import RAW_SUFFIXES
-from data.images.scan_index import ScanIndex, Verdict
+from data.images.files.formats import RAW_SUFFIXES
+from data.images.files.scan_index import ScanIndex, Verdict
+from data.images.files.walk import find_files
 from data.images.source import BadImage, ImageRecord
-from data.images.walk import find_files
 from data.machine.budget import Budget
 from data.machine.faults import with_retries
 from data.tools.errors import UserError

@@ -133,7 +133,7 @@ def open_images(
         seed: of the samples and the noise, 0 or more.
         num_workers: threads that decode.
         image_size: pixels a side of the images loaded.
-        scans: folder of what earlier looks at files found (`data.images.scan_index`).
+        scans: folder of what earlier looks at files found (`data.images.files.scan_index`).
 
     Files are ordered by their path relative to the folder. Each is decoded once here, or was so
     when `scans` came to know it, so a record stands for an image that can be loaded; what cannot

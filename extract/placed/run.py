@@ -26,13 +26,13 @@ from data.vocabulary import IMAGE_SIZE
 from extract.backbones.audit import place_changes
 from extract.backbones.backbone import Backbone
 from extract.calibration import load_statistics
-from extract.job import CPU_BATCH, GPU_BATCH, load_configured
 from extract.placed.config import PlacedConfig
 from extract.placed.identity import describe_placed
 from extract.placed.pooling import PooledExtractor
 from extract.placed.statistics import Statistics
 from extract.precision import DTYPES, resolve_precision
 from extract.run import extract_features
+from extract.shards.job import CPU_BATCH, GPU_BATCH, load_configured
 from extract.weights_label import free_label
 
 BLOCK_IMAGES = 256  # about; a block holds whole patches

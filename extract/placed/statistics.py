@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from functools import cached_property
 
+from data.cache.files.manifest import describe_images
 from data.cache.identity import Calibration
-from data.cache.manifest import describe_images
 from data.images.image_set import ImageSet, find_images
 from extract.backbones.backbone import Backbone
 from extract.calibration import IMAGES, load_statistics, measure_statistics
-from extract.job import resolve_workers
 from extract.placed.config import PlacedConfig
 from extract.run import IMAGES_SEED
+from extract.shards.job import resolve_workers
 
 
 class Statistics:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from data.cache.members import CALIBRATION
+from data.cache.files.members import CALIBRATION
 from data.tools.files import PART
 
 IDENTITY, POOLED = "placed.json", "pooled.h5"

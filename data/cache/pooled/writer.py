@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from data.cache.files.locks import CacheLocks
+from data.cache.files.members import CALIBRATION
 from data.cache.identity import MAKING, Calibration
-from data.cache.locks import CacheLocks
-from data.cache.members import CALIBRATION
 from data.cache.pooled.arrays import (
     Arrays,
     Column,

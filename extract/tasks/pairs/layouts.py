@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from data.images.formats import SUFFIXES
+from data.images.files.formats import SUFFIXES
 from data.tools.errors import UserError
 from data.tools.printable import printable
 from data.tools.terminal import say

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from data.images.formats import HEAD_BYTES, SUFFIXES, is_image
+from data.images.files.formats import HEAD_BYTES, SUFFIXES, is_image
 from data.machine.faults import is_fault_of_the_file, with_retries
 from data.tools.errors import UserError
 from data.tools.parallel import in_threads

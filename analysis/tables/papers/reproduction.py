@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from analysis.read.published import REPRODUCTION
 from analysis.tables.compare import joined
-from analysis.tables.paper import EVERY, FIRST, PADDED
+from analysis.tables.papers.position import EVERY, FIRST, PADDED
 from analysis.tables.table import Table
 
 TABLE_R2 = Table(

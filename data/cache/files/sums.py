@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from data.cache.members import SUMS, is_own
+from data.cache.files.members import SUMS, is_own
 from data.tools.errors import UserError
 from data.tools.files import read_bytes, write_text
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import torch
 
+from data.cache.files.manifest import Manifest
 from data.cache.identity import Calibration
-from data.cache.manifest import Manifest
 from data.cache.writer import CacheWriter
 from data.images.image_set import ImageSet
 from data.tools.device import find_device
@@ -23,7 +23,7 @@ from extract.backbones.weights import WeightsRequest
 from extract.calibration import load_statistics, measure_statistics
 from extract.compute import LevelComputer
 from extract.config import ExtractConfig
-from extract.pipeline import ShardReport, extract_shards
+from extract.shards.pipeline import ShardReport, extract_shards
 
 CPU_BATCH, GPU_BATCH = 16, 64
 MOST_WORKERS = 16

@@ -11,7 +11,7 @@ from analysis.read.measured import interval_columns, network_values, summary
 from analysis.read.published import HEAD, PAPER, beside
 from analysis.read.results import Results
 from analysis.tables.compare import NOTHING_MEASURED
-from analysis.tables.paper import FIRST, MAIN
+from analysis.tables.papers.position import FIRST, MAIN
 from analysis.tables.table import Material, Table
 from data.vocabulary import ALL_LEVELS, SCORED_SETS, TASKS
 from probe.metrics import METRICS

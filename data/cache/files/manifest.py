@@ -10,8 +10,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from data.cache.files.members import MANIFEST
 from data.cache.identity import PLACES, Calibration, Identity, Images
-from data.cache.members import MANIFEST
 from data.images.source import BadImage, ImageRecord
 from data.tools.errors import UserError
 from data.tools.files import read_bytes, write_text

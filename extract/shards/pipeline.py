@@ -15,7 +15,7 @@ from data.images.image_set import ImageSet
 from data.tools.errors import UserError
 from data.tools.progress import progress
 from extract.compute import HostLevels, LevelComputer
-from extract.loading import Batch, batch_rows, load_batches
+from extract.shards.loading import Batch, batch_rows, load_batches
 
 T = TypeVar("T")
 

@@ -18,7 +18,8 @@ import PIL
 from numpy.typing import NDArray
 from PIL import features
 
-from data.images import decoding, formats, metadata, rgb
+from data.images import decoding
+from data.images.files import formats, metadata, rgb
 from data.tools.errors import UserError
 from data.tools.files import FileStamp, file_stamp, read_bytes, write_bytes
 from data.tools.locks import FileLock

@@ -1,0 +1,1 @@
+"""Computing the shards of a cache: decoding, computing and writing at the same time."""
