@@ -43,7 +43,7 @@ from probe.results import SCORES
 REPORT = "report.html"
 AGAIN = "run_again.sh"
 NOTHING_PLACED = (
-    "Tables K4, S1, D and C, patches placed on a canvas: nothing measured. `extract-features "
+    "Tables K4, S1, D, C and L, patches placed on a canvas: nothing measured. `extract-features "
     "--placed grid && train-probes --placed && train-probes --channels`\n"
 )
 

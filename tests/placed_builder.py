@@ -15,6 +15,7 @@ from probe.results.placed import (
     PLACED_COLUMNS,
     PLACED_KEY,
     PLACED_PATCHES,
+    SEGMENTATION,
 )
 
 TEST_PATCHES = 40
@@ -133,3 +134,25 @@ def write_ablations(folder: Path) -> None:
                 }
             )
     pd.DataFrame(rows).to_csv(folder / ABLATIONS, index=False)
+
+
+def write_segmentation(folder: Path) -> None:
+    """`segmentation.csv` of two networks: without a border the half of the canvas is not known."""
+    images = "placed-maps-g3-black-P16-shapes"
+    rows = [
+        {
+            **{"run": f"{images}-own-random-{padding}", "images": images, "backbone": "own"},
+            **{"weights": "random", "backbone_padding": padding, "levels": level},
+            **{"target": target, "n_test": 8, "class": name, "ring": ring},
+            "iou": 0.8 if target == "class" else half[level] - (0.1 if ring == "1" else 0.0),
+        }
+        for padding, half in (
+            ("zeros", {"f1": 0.4, "f2": 0.6}),
+            ("circular", {"f1": 0.4, "f2": 0.4}),
+        )
+        for level in ("f1", "f2")
+        for target, names in (("class", ["disc"]), ("class and half", ["disc, left"]))
+        for name in ("mean", "background", *names)
+        for ring in ("", "0", "1")
+    ]
+    pd.DataFrame(rows).to_csv(folder / SEGMENTATION, index=False)

@@ -1,16 +1,18 @@
-"""Tables K4, S1, D and C, beside the published numbers."""
+"""Tables K4, S1, D, C and L, beside the published numbers."""
 
 import csv
 from pathlib import Path
 
 import pandas as pd
 import pytest
-from placed_builder import PlacedBuilder, write_ablations
+from placed_builder import PlacedBuilder, write_ablations, write_segmentation
 from results_builder import demo_results
 
 from analysis.config import TablesConfig
 from analysis.make import make_tables
-from analysis.placed.read import read_placed
+from analysis.placed.figures import segmentation_by_level
+from analysis.placed.read import read_placed, read_segmentation
+from analysis.placed.tables.segmentation import segmentation_rows
 from data.tools.errors import UserError
 
 PUBLISHED = Path(__file__).parents[1] / "analysis" / "published" / "placed_tables.csv"
@@ -26,6 +28,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     builder.grid(3, canvas="white").corners(backbone="densenet121")
     builder.write(folder)
     write_ablations(folder)
+    write_segmentation(folder)
     return folder
 
 
@@ -149,6 +152,36 @@ def test_c_sets_the_top_channels_beside_random_ones(tables: Path):
     assert found["solved from them alone", "random"]["0 %"] == "–"
 
 
+def test_l_shows_what_is_drawn_by_level_ring_and_target(tables: Path):
+    lines = [line for line in read(tables / "table_L.md") if line["line"] == "ours"]
+    found = {(line["network"], line["level"], line["ring"]): line for line in lines}
+    assert len(lines) == len(found) == 2 * 2 * 3
+    network = "own, untrained"
+    assert found[network, "f2", "all cells"]["class mIoU %"] == "80.0"
+    assert found[network, "f2", "all cells"]["class and half mIoU %"] == "60.0"
+    assert found[network, "f1", "ring 1"]["class and half mIoU %"] == "30.0"
+    circular = found["own, untrained, circular padding", "f2", "all cells"]
+    assert circular["class and half mIoU %"] == "40.0"
+
+
+def test_the_segmentation_is_drawn_as_it_was_measured(folder: Path):
+    figure = segmentation_by_level(folder)
+    assert [panel.get_title("left") for panel in figure.axes] == ["class", "class and half"]
+    lines = {line.get_label(): line for line in figure.axes[1].get_lines()}
+    assert list(lines["own, untrained"].get_ydata()) == [0.4, 0.6]
+    assert list(lines["own, untrained, circular padding"].get_ydata()) == [0.4, 0.4]
+
+
+def test_segmentations_that_do_not_name_their_images_are_read(tmp_path: Path):
+    write_segmentation(tmp_path)
+    before = read_segmentation(tmp_path)
+    path = tmp_path / "segmentation.csv"
+    pd.read_csv(path, dtype=str).drop(columns="images").to_csv(path, index=False)
+    now = read_segmentation(tmp_path)
+    pd.testing.assert_frame_equal(now.drop(columns="images"), before.drop(columns="images"))
+    assert set(segmentation_rows(now)["condition"]) == {"1x1 heads on aligned maps, 8 test patches"}
+
+
 def test_studies_without_scores_of_maps_make_their_tables_alone(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
@@ -164,7 +197,7 @@ def test_without_placed_studies_their_tables_are_not_made(
     demo_results(tmp_path)
     make_tables(TablesConfig(results_dir=tmp_path, out=tmp_path / "tables", format=("md",)))
     assert not (tmp_path / "tables" / "table_S1.md").exists()
-    assert "Tables K4, S1, D and C" in capsys.readouterr().out
+    assert "Tables K4, S1, D, C and L" in capsys.readouterr().out
 
 
 def test_a_damaged_file_is_named_with_its_row(tmp_path: Path):

@@ -36,6 +36,14 @@ def draw_placed(folder: Path) -> Iterator[Drawing]:
             figures.distance_rows,
             figures.by_ring,
         ),
+        (
+            "placed_segmentation",
+            "What is drawn of placed patches, by level",
+            "Mean intersection over union of a 1x1 head on aligned maps. The class of a patch can "
+            "be drawn without knowing where it lies; its class by half of the canvas cannot.",
+            figures.drawn_rows,
+            figures.segmentation_by_level,
+        ),
     ):
         found = rows(folder)
         if len(found):

@@ -1,4 +1,5 @@
-"""Figures of placed studies: accuracy by level and reading, by border, by distance to it."""
+"""Figures of placed studies: accuracy by level and reading, by border, by distance to it; what
+is drawn of patches, by level."""
 
 from __future__ import annotations
 
@@ -19,10 +20,17 @@ from analysis.figures.style import (
     look,
 )
 from analysis.placed.cells import GMP, LEVEL
-from analysis.placed.read import EVERY_CELL, network_label, placed_tables, read_placed
+from analysis.placed.read import (
+    EVERY_CELL,
+    network_label,
+    placed_tables,
+    read_placed,
+    read_segmentation,
+)
 from analysis.placed.tables.border import border_rows
 from analysis.placed.tables.canvas import ring_rows
 from analysis.placed.tables.pooling import grid_rows
+from analysis.placed.tables.segmentation import segmentation_rows
 
 
 def level_rows(folder: Path) -> pd.DataFrame:
@@ -83,6 +91,27 @@ def by_border(folder: Path) -> Figure:
             )
 
     return _lines(rows, "network", "border", "pooling", "border, pixels", beside)
+
+
+def drawn_rows(folder: Path) -> pd.DataFrame:
+    """Mean intersection over union of segmentations of placed patches, over all cells."""
+    rows = segmentation_rows(read_segmentation(folder))
+    return _first_condition(rows[rows["ring"] == EVERY_CELL])
+
+
+def segmentation_by_level(folder: Path) -> Figure:
+    """Mean intersection over union by level: a panel for each target, a line for each network."""
+    rows = drawn_rows(folder)
+    titles, order = list(dict.fromkeys(rows["target"])), list(dict.fromkeys(rows["network"]))
+    with look():
+        figure, panels = line_panels(titles)
+        for panel, title in zip(panels, titles, strict=True):
+            for name, line in rows[rows["target"] == title].groupby("network", sort=False):
+                appearance = line_look(order.index(str(name)))
+                draw_series(panel, line["level"], line["iou"].astype(float), appearance, str(name))
+            panel.set(xlabel="level", ylabel="mean IoU", ylim=(-0.02, 1.02))
+        common_legend(figure, panels, order, columns=3)
+        return figure
 
 
 def _first_condition(rows: pd.DataFrame) -> pd.DataFrame:

@@ -80,6 +80,8 @@ _SEGMENTATION_KINDS = {
     "iou": _SHARE,
     "n_test": whole(1),
 }
+_SEGMENTATION_KEY = ["run", "levels", "target", "class", "ring"]
+_IMAGES = {"images": Kind("a text", str)}  # which older results do not name
 
 
 def has_placed(folder: Path) -> bool:
@@ -115,9 +117,9 @@ def read_ablations(folder: Path) -> pd.DataFrame:
 
 
 def read_segmentation(folder: Path) -> pd.DataFrame:
-    """`segmentation.csv`; without rows where there is none."""
-    key = ["run", "levels", "target", "class", "ring"]
-    return _read(folder / SEGMENTATION, _SEGMENTATION_KINDS, key)
+    """`segmentation.csv` and network; without rows where there is none."""
+    rows = _read(folder / SEGMENTATION, _SEGMENTATION_KINDS, _SEGMENTATION_KEY, _IMAGES)
+    return rows.assign(network=networks(rows, [*_SEGMENTATION_KEY, "images"]))
 
 
 def placed_tables() -> pd.DataFrame:
@@ -161,7 +163,9 @@ def _condition(row: Any) -> str:
 _SOLVERS = {"softmax": "softmax regression", "exact": "ridge regression"}
 
 
-def _read(path: Path, kinds: dict[str, Kind], key: list[str]) -> pd.DataFrame:
+def _read(
+    path: Path, kinds: dict[str, Kind], key: list[str], optional: dict[str, Kind] | None = None
+) -> pd.DataFrame:
     if not path.exists():
-        return pd.DataFrame({name: pd.Series(dtype=object) for name in kinds})
-    return read_csv(path, kinds, key=key)
+        return pd.DataFrame({name: pd.Series(dtype=object) for name in kinds | (optional or {})})
+    return read_csv(path, kinds, key=key, optional=optional)

@@ -89,9 +89,9 @@ class SegmentationProbe:
                     yield {**about, "class": name, "ring": ring, "iou": float(value)}
 
     def _about(self, level: str, target: str) -> Row:
-        identity = self.cache.identity
+        identity, images = self.cache.identity, self.cache.folder.resolve().parent.name
         return {
-            "run": f"{self.cache.folder.resolve().parent.name}-{self.cache.folder.resolve().name}",
+            **{"run": f"{images}-{self.cache.folder.resolve().name}", "images": images},
             **{"backbone": identity.backbone, "weights": identity.weights},
             **{"backbone_padding": identity.padding, "levels": level, "target": target},
             "n_test": len({self.images[row].patch for row in self._part("test").tolist()}),

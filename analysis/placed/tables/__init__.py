@@ -1,1 +1,1 @@
-"""Tables K4, S1, D and C."""
+"""Tables K4, S1, D, C and L."""
