@@ -13,6 +13,7 @@ from analysis.claims.verdicts import compare_readings, decide
 from analysis.config import FIGURE_FORMATS, FORMATS, TablesConfig
 from analysis.placed.claims import compare_placed
 from analysis.placed.read import has_placed
+from analysis.read.audits import read_audits
 from analysis.read.conditions import repeated_pixels, trained_and_scored
 from analysis.read.measured import measure, select
 from analysis.read.results import Results, read_results, without_scores
@@ -316,6 +317,7 @@ def _write_pictures(work: _Work, formats: tuple[str, ...]) -> Path:
         placed,
         work.commands,
         agreement_lines(agreement(material)) if work.of_maps else [],
+        read_audits(material.results),
     )
     write_text(out / REPORT, report(content))
     return out / REPORT

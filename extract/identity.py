@@ -22,7 +22,7 @@ def describe_extraction(
     device: torch.device,
     precision: str,
 ) -> Identity:
-    """The identity, without images and calibration.
+    """The identity, without images, calibration and the changes over the places.
 
     Whatever moves a feature is in it; what only says where the work was done (folders, batch size,
     number of processes) is not, or is not compared.
@@ -48,6 +48,7 @@ def describe_extraction(
         precision=precision,
         device=device.type,
         seed=config.seed,
+        uneven_strides=backbone.uneven_strides,
         compression=config.compression,
         versions={
             "torch": torch.__version__,

@@ -112,6 +112,8 @@ class ResultsBuilder:
                 layers_run={level: LAYERS[level] for level in levels},
                 layers_in_all=13,
                 levels={level: CHANNELS[level] for level in ("input", *levels)},
+                place_changes=dict.fromkeys(levels, 0.0 if padding == "none" else 1.69),
+                uneven_strides={"features.7": (1, 0)},
                 precision="bf16",
                 device="cpu",
                 versions={"torch": "2.15", "torchvision": "0.30"},

@@ -101,6 +101,14 @@ def test_it_says_what_was_run_and_how_to_run_it_again(path: Path, page: Page):
         assert command in commands
 
 
+def test_it_says_whether_a_border_is_left(path: Path, page: Page):
+    text = page.text.split("Is a border left?")[-1].partition("What was run")[0]
+    zeros = "vgg16-random-zeros untrained VGG16 (random weights) zeros 1.7 1.7 1.7 1.7 1.7"
+    assert f"{zeros} changes by 1.7 from f1 1 features.7: 1, 0" in text
+    assert "none 0 0 0 0 0 exact" in text
+    assert "pixels" not in text.partition("verdict")[2]  # no network
+
+
 def test_what_is_missing_has_its_command(page: Page):
     assert "20 cells missing; to measure: extract-features --backbone resnet152" in page.text
 

@@ -269,6 +269,13 @@ def test_identities_differ_in_content_not_in_place() -> None:
     assert before.differences(read) == []  # NaN, tuples and whole numbers as keys, through JSON
     assert before.digest == read.digest == moved.digest
     assert replace(before, versions={"torch": "1"}).content == before.content
+    audited = replace(read, place_changes={"f1": 0.5}, uneven_strides={"0": (1, 1)})
+    assert before.differences(audited) == []  # of an older version, without its audit
+    assert audited.digest == before.digest
+    assert audited.condition == before.condition
+    assert Identity.from_json(json.loads(json.dumps(audited.to_json()))).uneven_strides == {
+        "0": (1, 1)
+    }
     other = replace(before, levels={"f2": 1, "f1": 1})
     assert before.differences(other) == [
         'levels: {"f1":1,"f2":1} in the cache, {"f2":1,"f1":1} now'

@@ -17,6 +17,7 @@ from torchvision import models
 from benchmarks.fuzz_images import damaged_files
 from data.cache.reader import FeatureCache
 from data.tools.errors import UserError
+from extract.backbones.audit import place_changes
 from extract.backbones.backbone import wrap_module
 from extract.cli import main
 from extract.run import extract_features
@@ -288,6 +289,32 @@ def test_info_shows_identity_and_audit(reference: Path) -> None:
     info = json.loads(call("--info", str(reference)).stdout)
     assert info["backbone"] == "squeezenet1_1"
     assert info["audit"]["f2"]["max_magnitude"] > 0
+    assert info["place_changes"] == {}  # a patch of 32 pixels has one place alone
+    assert info["uneven_strides"] == uneven_of_squeezenet(info["image_size"])
+
+
+def uneven_of_squeezenet(size: int) -> dict[str, list[int]]:
+    """(n - k) mod s of its first convolution and of its max pools, which round up."""
+    uneven = {}
+    for node, hangs_over in (("0", False), ("2", True), ("5", True), ("8", True)):
+        rest = (size - 3) % 2
+        if rest and not hangs_over:
+            uneven[f"features.{node}"] = [rest, rest]
+        size = (size - 3 + hangs_over) // 2 + 1
+    return uneven
+
+
+def test_a_cache_keeps_the_audit_of_its_network(photos: Path, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    layers = nn.Sequential(nn.Conv2d(3, 4, 3, stride=2, padding=1), nn.ReLU())
+    for padding in ("zeros", "circular"):
+        backbone = wrap_module(layers, name="own", taps=("1",), padding=padding, image_size=64)
+        config = small_config(photos, tmp_path, image_size=64, padding=padding, limit=2)
+        identity = FeatureCache(extract_features(config, backbone)).identity
+        changes = place_changes(backbone, normalization="none", image_size=64)
+        assert identity.place_changes == {"f1": pytest.approx(changes["f1"], rel=5e-3)}
+        assert (identity.place_changes["f1"] > 1e-3) == (padding == "zeros")
+        assert identity.uneven_strides == {"0": (1, 1)}  # (64 + 2 - 3) mod 2
 
 
 def test_help_does_not_import_torch() -> None:

@@ -8,10 +8,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torchvision import models
 
+from data.images.samples import sample_image
 from data.protocols import PROTOCOLS
 from data.tools.errors import UserError
 from data.vocabulary import PADDINGS
-from extract.backbones.audit import place_changes
+from extract.backbones.audit import audited_changes, place_changes
 from extract.backbones.backbone import Backbone, load_backbone, wrap_module
 from extract.levels import LevelExtractor, align
 
@@ -245,6 +246,48 @@ def test_no_border_is_left_under_circular(name: str) -> None:
     }
     assert max(changes["circular"].values()) < 1e-10
     assert changes["zeros"]["f5"] > 0.3
+
+
+def test_changes_are_those_of_plain_passes_over_the_places() -> None:
+    network = nn.Sequential(nn.Conv2d(3, 6, 5, padding=2), nn.ReLU())
+    backbone = wrap_module(network, name="own", taps=("1",), image_size=96)
+    patch = torch.from_numpy(sample_image(0, 0, 32)).permute(2, 0, 1) / 255
+    pooled = []
+    for top, left in ((0, 0), (0, 64), (64, 0), (64, 64), (32, 32)):
+        image = torch.zeros(1, 3, 96, 96)
+        image[0, :, top : top + 32, left : left + 32] = patch
+        pooled.append(backbone.module(image).mean((0, 2, 3)))
+    means = torch.stack(pooled)
+    expected = float(((means.amax(0) - means.amin(0)) / means.mean(0)).max())
+    changes = audited_changes(backbone, normalization="none", image_size=96)
+    assert changes == {"f1": pytest.approx(expected, rel=5e-3)}
+    circular = wrap_module(network, name="own", taps=("1",), padding="circular", image_size=96)
+    assert audited_changes(circular, normalization="none", image_size=96) == {"f1": 0.0}
+
+
+def test_where_there_is_no_room_for_two_places_nothing_is_said() -> None:
+    layers = nn.Sequential(nn.Conv2d(3, 6, 5, padding=2))
+    backbone = wrap_module(layers, name="own", taps=("0",), image_size=63)
+    assert place_changes(backbone, normalization="none", image_size=63) == {}
+
+
+def test_an_audit_gives_the_network_back_as_it_was(capsys: pytest.CaptureFixture[str]) -> None:
+    class Mixed(nn.Conv2d):
+        def forward(self, images: Tensor) -> Tensor:
+            if images.dtype != torch.float32:
+                raise RuntimeError("float32 alone")
+            return super().forward(images)
+
+    network = nn.Sequential(Mixed(3, 4, 3, padding=1, padding_mode="circular"))
+    network.register_buffer("exact", torch.ones(2, dtype=torch.float64))
+    network.register_buffer("count", torch.tensor(3))
+    backbone = wrap_module(network, name="own", taps=("0",), image_size=96)
+    before = {name: (t.dtype, t.clone()) for name, t in backbone.module.state_dict().items()}
+    assert audited_changes(backbone, normalization="none", image_size=96) == {}
+    assert "(float32 alone)" in capsys.readouterr().err
+    for name, tensor in backbone.module.state_dict().items():
+        assert tensor.dtype == before[name][0]
+        assert torch.equal(tensor, before[name][1])
 
 
 @pytest.mark.parametrize("name", ["alexnet", "squeezenet1_1", "inception_v3"])

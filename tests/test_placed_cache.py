@@ -183,13 +183,14 @@ def test_two_writers_make_one_cache(tmp_path: Path, monkeypatch):
 
 
 def test_what_it_was_made_from_is_shown_with_its_audit(tmp_path: Path, capsys):
-    (folder,) = extract_placed(config(tmp_path, canvas=("white",)), wrapped())
+    (folder,) = extract_placed(config(tmp_path, canvas=("white",), patch_size=32), wrapped())
     with pytest.raises(SystemExit):
         main(["--info", str(folder)])
     info = json.loads(capsys.readouterr().out)
     assert info["canvas"] == "white"
     assert set(info["place_changes"]) == {"f1", "f2"}
-    # 48 pixels, a pool of 3 and a convolution of 3 in steps of 2, padded by 1: (48 + 2 - 3) % 2.
+    assert min(info["place_changes"].values()) > 0.1
+    # 96 pixels, a pool of 3 and a convolution of 3 in steps of 2, padded by 1: (96 + 2 - 3) % 2.
     assert info["uneven_strides"] == {"2": [1, 1], "3": [1, 1]}
 
 

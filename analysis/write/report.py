@@ -15,6 +15,7 @@ from analysis.claims.verdicts import VERDICTS
 from analysis.figures.catalogue import Drawing
 from analysis.figures.style import drawn
 from analysis.labels import metric_label, model_label
+from analysis.read.audits import Audit
 from analysis.read.conditions import image_label, weights_label
 from analysis.read.results import Results
 from analysis.tables import cells
@@ -41,6 +42,7 @@ class Content:
     placed: list[Drawing]  # of placed studies
     commands: list[str]  # that give the results and the report again
     agreement: list[str]  # with the published numbers, in sentences
+    audits: list[Audit]  # of the networks
 
 
 def report(content: Content) -> str:
@@ -70,6 +72,8 @@ def report(content: Content) -> str:
         statuses=_statuses(results),
         constant=int((_heads(results)["status"] == CONSTANT).sum()),
         unfinished=_unfinished(results),
+        audits=[_audit(audit) for audit in content.audits],
+        audited_levels=list(dict.fromkeys(level for a in content.audits for level in a.changes)),
         commands=content.commands,
         marks=cells.MARKS,
     )
@@ -214,6 +218,15 @@ def _flat(value: Any, name: str = "") -> Iterable[tuple[str, str]]:
 
 def _heads(results: Results) -> pd.DataFrame:
     return results.scores.drop_duplicates(["run", "head"])
+
+
+def _audit(audit: Audit) -> dict[str, Any]:
+    return {
+        "labels": (audit.run, audit.network, audit.padding),
+        "changes": {level: f"{change:.2g}" for level, change in audit.changes.items()},
+        "verdict": audit.verdict,
+        "uneven": audit.uneven,
+    }
 
 
 def _statuses(results: Results) -> list[dict[str, Any]]:

@@ -19,8 +19,11 @@ from data.vocabulary import IMAGE_SIZE, PIXELS
 SCHEMA = 2
 RANDOM, NO_WEIGHTS = "random", "-"
 
-# Where the content lay, what its file was called, and the call that asked for it: never compared.
+# Where the content lay, what its file was called, and the call that asked for it.
 PLACES = ("sources", "weights_source", "command")
+# Measured of the network, not chosen: they say nothing of the content that it does not.
+MEASURED = ("place_changes", "uneven_strides")
+NEVER_COMPARED = (*PLACES, *MEASURED)
 # What it was made with. A complete cache is good whatever made it; an unfinished one goes on alike.
 MAKING = ("device", "versions")
 # Of one backbone alone: caches that differ in nothing else are of one study.
@@ -29,6 +32,7 @@ _OF_THE_BACKBONE = (
     *("weights_match", "normalization"),
     *("padding", "padding_changes", "calibration", "seed"),
     *("taps", "levels", "layers_run", "layers_in_all"),
+    *MEASURED,
 )
 _NEWER_SWITCHES = ("input_antialiased", "score_transposed")
 # Moves no score by more than rounding does.
@@ -80,6 +84,10 @@ class Identity:
     device: str = ""  # "cpu" or "cuda"
     seed: int = 0
     calibration: Calibration | None = None
+    # The exactness audit at this image size: level -> change of a channel over the places, and
+    # module -> cells that its strided windows leave out, (n + 2p - k) mod s, rows and columns.
+    place_changes: Mapping[str, float] = field(default_factory=dict)
+    uneven_strides: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     compression: str = "none"
     images: Images = field(default_factory=Images)
     sources: Mapping[str, str] = field(default_factory=dict)  # image set -> folder, or "samples"
@@ -105,13 +113,15 @@ class Identity:
             for key, value in asdict(self.features).items()
             if value or key not in _NEWER_SWITCHES
         }
-        # The taps as JSON reads them back.
-        return asdict(self) | {"taps": list(self.taps), "features": features}
+        # Tuples as JSON reads them back.
+        uneven = {node: list(cells) for node, cells in self.uneven_strides.items()}
+        lists = {"taps": list(self.taps), "uneven_strides": uneven}
+        return asdict(self) | lists | {"features": features}
 
     @property
     def digest(self) -> str:
         """SHA-256 of what is compared: stored in every shard, so that none is ever mixed up."""
-        compared = _without(self.to_json(), PLACES)
+        compared = _without(self.to_json(), NEVER_COMPARED)
         return hashlib.sha256(canonical_json(compared).encode()).hexdigest()
 
     @property
@@ -120,7 +130,7 @@ class Identity:
 
         Not where the images lay, and not the machine and the libraries that made it.
         """
-        return _without(self.to_json(), (*PLACES, *MAKING))
+        return _without(self.to_json(), (*NEVER_COMPARED, *MAKING))
 
     @property
     def condition(self) -> dict[str, Any]:
@@ -128,7 +138,7 @@ class Identity:
         left_out = (*PLACES, *MAKING, *_OF_THE_BACKBONE, *_HOW_STORED)
         return _without(self.to_json(), left_out)
 
-    def differences(self, now: Identity, *, ignore: Iterable[str] = PLACES) -> list[str]:
+    def differences(self, now: Identity, *, ignore: Iterable[str] = NEVER_COMPARED) -> list[str]:
         """One line per field that differs, with both values; empty when none does."""
         old, new = self.to_json(), now.to_json()
         return [

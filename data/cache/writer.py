@@ -18,7 +18,7 @@ from data.cache.files.members import (
     remove_leftovers,
     shard_name,
 )
-from data.cache.identity import MAKING, PLACES, Calibration
+from data.cache.identity import MAKING, NEVER_COMPARED, Calibration
 from data.cache.index import DamagedShardError, shard_fault, write_index
 from data.cache.reader import FeatureCache, OtherRecipeError
 from data.cache.shards import shard_count, shard_rows
@@ -32,6 +32,8 @@ _WAYS_OUT = "give --overwrite to make it again, or another --cache-dir to keep b
 
 # Measures the statistics of an untrained network: what the manifest says of them, and their file.
 Measure = Callable[[], tuple[Calibration, bytes]]
+# Measures a network, given its statistics, for borders that are left: level -> change.
+Audit = Callable[[], Mapping[str, float]]
 
 
 class CacheWriter:
@@ -116,23 +118,23 @@ class CacheWriter:
             return False
         return not calibrated or (self.folder / CALIBRATION).exists()
 
-    def settle(self, measure: Measure | None) -> None:
+    def settle(self, measure: Measure | None, audit: Audit) -> None:
         """Agree with the unfinished cache in the folder, or begin one.
 
-        `measure` is called for a network whose statistics have to be estimated. Raises `UserError`,
-        with every difference, when work on another cache is in the folder, and when its disk has
-        no room. Call it alone.
+        `measure` is called for a network whose statistics have to be estimated, `audit` for what
+        is measured of a network and kept with the cache. Raises `UserError`, with every difference,
+        when work on another cache is in the folder, and when its disk has no room. Call it alone.
         """
         before = self._unfinished(calibrated=measure is not None)
         self.check_space(self._absent())
         if before is None:
-            statistics = self._calibrate(measure)
+            statistics = self._measure(measure, audit)
             self._refuse_foreign_shards()
             self._begin(statistics)
         else:
             self.manifest = before
 
-    def replace(self, measure: Measure | None) -> None:
+    def replace(self, measure: Measure | None, audit: Audit) -> None:
         """Begin the cache in place of whatever cache is in the folder.
 
         Raises `UserError`, and deletes nothing, when a process is writing that one, when the new
@@ -143,7 +145,7 @@ class CacheWriter:
         files = cache_files(self.folder)
         self.check_space(self.all_shards, freed=sum(path.lstat().st_size for path in files))
         with self._locks.shards(self._shards_of_any()):
-            statistics = self._calibrate(measure)
+            statistics = self._measure(measure, audit)
             self._remove(files)
             self._begin(statistics)
 
@@ -243,7 +245,7 @@ class CacheWriter:
         return before
 
     def _refuse_differences(self, before: Manifest, ignore: Sequence[str] = ()) -> None:
-        ignored = (*PLACES, "calibration", *ignore)
+        ignored = (*NEVER_COMPARED, "calibration", *ignore)
         found = differences(before, self.manifest, ignore=ignored)
         if found:
             raise UserError(
@@ -282,12 +284,13 @@ class CacheWriter:
             images = max(images, len(read_manifest(self.folder).records))
         return range(shard_count(images))
 
-    def _calibrate(self, measure: Measure | None) -> bytes | None:
-        """The statistics of an untrained network, of which the manifest says from now on."""
-        if measure is None:
-            return None
-        calibration, content = measure()
-        self.manifest = self.manifest.calibrated(calibration)
+    def _measure(self, measure: Measure | None, audit: Audit) -> bytes | None:
+        """The statistics of an untrained network; what was measured is in the manifest."""
+        content = None
+        if measure is not None:
+            calibration, content = measure()
+            self.manifest = self.manifest.calibrated(calibration)
+        self.manifest = self.manifest.audited(audit())
         return content
 
     def _refuse_foreign_shards(self) -> None:

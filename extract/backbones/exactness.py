@@ -6,11 +6,11 @@ import csv
 from functools import lru_cache
 from pathlib import Path
 
+from data.exactness import describe_changes
 from data.vocabulary import TAPPED_LEVELS
 
 PATH = Path(__file__).parent / "exactness.csv"  # made by benchmarks/exactness.py
 COLUMNS = ("backbone", "padding", "image_size", *TAPPED_LEVELS, "uneven", "refused")
-EXACT = 1e-6  # a smaller relative change of a pooled channel is rounding
 
 
 @lru_cache(1)
@@ -30,11 +30,3 @@ def exactness_note(backbone: str) -> str:
     note = "circular " + ("refused" if circular["refused"] else describe_changes(changes))
     uneven = [part for part in circular["uneven"].split("+") if part]
     return f"{note}, {len(uneven)} uneven strides" if uneven else note
-
-
-def describe_changes(changes: dict[str, float]) -> str:
-    """In words: "exact", or the first level that changes over the places and the largest change."""
-    changed = [level for level, change in changes.items() if change > EXACT]
-    if not changed:
-        return "exact"
-    return f"changes by {max(changes.values()):.2g} from {changed[0]}"

@@ -23,7 +23,7 @@ from data.tools.files import check_writable
 from data.tools.progress import progress
 from data.tools.terminal import say
 from data.vocabulary import IMAGE_SIZE
-from extract.backbones.audit import place_changes
+from extract.backbones.audit import audited_changes
 from extract.backbones.backbone import Backbone
 from extract.calibration import load_statistics
 from extract.placed.config import PlacedConfig
@@ -155,7 +155,7 @@ class PlacedJob:
 
     def _audited(self, identity: PlacedIdentity) -> PlacedIdentity:
         """With what is measured of the network, which is calibrated by now."""
-        changes = place_changes(
+        changes = audited_changes(
             self.backbone,
             normalization=self._normalization,
             image_size=self.images.layout.image_size,

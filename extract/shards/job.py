@@ -18,6 +18,7 @@ from data.cache.writer import CacheWriter
 from data.images.image_set import ImageSet
 from data.tools.device import find_device
 from data.tools.errors import UserError
+from extract.backbones.audit import audited_changes
 from extract.backbones.backbone import Backbone, load_backbone
 from extract.backbones.weights import WeightsRequest
 from extract.calibration import load_statistics, measure_statistics
@@ -42,7 +43,7 @@ class Job:
     def settle(self) -> None:
         """Agree with the unfinished cache in the folder, or begin one; alone."""
         settle = self.cache.replace if self.config.overwrite else self.cache.settle
-        settle(self.measure if self.backbone.has_untrained_batch_norm else None)
+        settle(self.measure if self.backbone.has_untrained_batch_norm else None, self.audit)
 
     def calibrate(self) -> None:
         """Give an untrained network the BatchNorm statistics this cache is made with."""
@@ -68,6 +69,14 @@ class Job:
             self.images,
             normalization=self.backbone.normalization(self.config.features.normalization),
             num_workers=resolve_workers(self.config),
+        )
+
+    def audit(self) -> dict[str, float]:
+        """How much a pooled channel changes over the places of a patch, for every level."""
+        return audited_changes(
+            self.backbone,
+            normalization=self.backbone.normalization(self.config.features.normalization),
+            image_size=self.config.image_size,
         )
 
     def compute(self, shards: Sequence[int], *, show_progress: bool = True) -> ShardReport:

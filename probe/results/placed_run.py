@@ -16,7 +16,7 @@ from data.tools.locks import locked
 from data.tools.terminal import say
 from probe.results.files import LOCK, changing, fault, listing, read_document, write_document
 from probe.results.placed import PLACED, PLACED_COLUMNS, PLACED_KEY, PLACED_PATCHES
-from probe.results.tables import csv_bytes, read_rows
+from probe.results.tables import RUN, csv_bytes, read_rows
 from probe.results.writer import discard, tables_of_runs
 
 _CACHE = "placed_cache"  # key of run.json
@@ -70,6 +70,21 @@ def write_all_placed(results_dir: Path) -> Path:
             table = pd.concat(tables_of_runs(results_dir, name)).fillna("")
             write_bytes(results_dir / name, csv_bytes(table[[*columns, "head"]]))
     return results_dir / PLACED
+
+
+def placed_identities(results_dir: Path) -> dict[str, PlacedIdentity]:
+    """What the pooled cache of every run in `results_dir` was made from; `UserError` for damage."""
+    found = {}
+    for path in sorted(results_dir.glob(f"*/{RUN}")):
+        document = read_document(path.parent) or {}
+        if _CACHE in document:
+            try:
+                found[path.parent.name] = PlacedIdentity.from_json(document[_CACHE])
+            except (ValueError, TypeError) as error:
+                raise UserError(
+                    f"{path} is damaged ({error}): remove {path.parent} and run train-probes again"
+                ) from None
+    return found
 
 
 def _refuse_another(folder: Path, identity: PlacedIdentity) -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from data.cache.files.members import MANIFEST
-from data.cache.identity import PLACES, Calibration, Identity, Images
+from data.cache.identity import NEVER_COMPARED, Calibration, Identity, Images
 from data.images.source import BadImage, ImageRecord
 from data.tools.errors import UserError
 from data.tools.files import read_bytes, write_text
@@ -38,6 +38,10 @@ class Manifest:
     def calibrated(self, calibration: Calibration) -> Manifest:
         """The same of a network that was given these statistics."""
         return replace(self, identity=replace(self.identity, calibration=calibration))
+
+    def audited(self, place_changes: Mapping[str, float]) -> Manifest:
+        """The same with what the exactness audit measured of the network."""
+        return replace(self, identity=replace(self.identity, place_changes=dict(place_changes)))
 
     def write(self, folder: Path) -> None:
         """Write `manifest.json`."""
@@ -80,7 +84,9 @@ def describe_images(records: Sequence[ImageRecord]) -> Images:
     return Images(dict(Counter(record.images for record in records)), digest)
 
 
-def differences(before: Manifest, now: Manifest, *, ignore: Sequence[str] = PLACES) -> list[str]:
+def differences(
+    before: Manifest, now: Manifest, *, ignore: Sequence[str] = NEVER_COMPARED
+) -> list[str]:
     """One line per key of the identity that differs, with both values; empty when none does."""
     lines = before.identity.differences(now.identity, ignore=(*ignore, "images"))
     if before.identity.images != now.identity.images:

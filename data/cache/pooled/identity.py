@@ -8,12 +8,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from data.cache.identity import PLACES, Calibration, canonical_json
+from data.cache.identity import NEVER_COMPARED, Calibration, canonical_json
 from data.tools.typed import from_json
 
 SCHEMA = 1
-# Measured from the network, not chosen: they say nothing of the vectors that it does not.
-MEASURED = ("place_changes", "uneven_strides")
 
 
 @dataclass(frozen=True)
@@ -71,13 +69,13 @@ class PlacedIdentity:
     @property
     def digest(self) -> str:
         """SHA-256 of what is compared: stored in every block, so that none is ever mixed up."""
-        left_out = (*PLACES, *MEASURED)
-        compared = {key: value for key, value in self.to_json().items() if key not in left_out}
+        values = self.to_json()
+        compared = {key: value for key, value in values.items() if key not in NEVER_COMPARED}
         return hashlib.sha256(canonical_json(compared).encode()).hexdigest()
 
     def differences(self, now: PlacedIdentity, *, ignore: Iterable[str] = ()) -> list[str]:
         """One line per field that differs, with both values; empty when none does."""
-        old, new, ignored = self.to_json(), now.to_json(), {*PLACES, *MEASURED, *ignore}
+        old, new, ignored = self.to_json(), now.to_json(), {*NEVER_COMPARED, *ignore}
         return [
             f"{key}: {canonical_json(old[key])} in the cache, {canonical_json(new[key])} now"
             for key in old
