@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from data.vocabulary import CONSTANT, CONVERGED, DIVERGED, FALLING, UNDER_TRAINED
 from probe.metrics import METRICS
 
 _MODELS = {
@@ -27,6 +28,14 @@ _TASK_METRICS = {
     "above_chance_percent": "above chance %",
     "ablation_percent": "%",
     "percent": "%",
+}
+# How the training of a readout ended, in plain words; results have the names.
+STATUS_LABELS = {
+    CONVERGED: "trained to the end",
+    CONSTANT: "nothing to read",
+    FALLING: "still improving",
+    UNDER_TRAINED: "trained too little",
+    DIVERGED: "training failed",
 }
 _PADDINGS = {"zeros": "", "-": "", "none": " w/o padding"}
 

@@ -305,7 +305,7 @@ def _write_pictures(work: _Work, formats: tuple[str, ...]) -> Path:
                 save(drawing.figure, out / "figures" / f"{drawing.name}.{kind}", kind)
     if "html" not in formats:
         return out
-    from analysis.write.report import Content, report
+    from analysis.write.report.page import Content, report
 
     _write_claims(out, work.comparisons)
     content = Content(

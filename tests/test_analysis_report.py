@@ -17,7 +17,8 @@ from probe.heads.spec import HeadSpec
 
 # Of the demo's results, in the order of the report.
 FIGURES = [
-    *("figure_3", "figure_4", "figure_5", "figure_5_maps", "figure_6", "figure_7"),
+    "figure_6",  # of padding: before the claims
+    *("figure_3", "figure_4", "figure_5", "figure_5_maps", "figure_7"),
     "mean_squared_error",
     *("spc_by_level", "spc_by_depth", "error_by_border"),
 ]
@@ -80,6 +81,23 @@ def test_every_figure_is_inside(page: Page):
     assert all(image["alt"] and len(image["src"] or "") > 5000 for image in images)
 
 
+def test_the_users_result_comes_first_then_padding_and_the_claims(page: Page):
+    sections = [attributes["id"] for tag, attributes in page.tags if tag == "section"]
+    assert sections[:4] == ["result", "padding", "claims", "tables"]
+    assert page.text.index("vgg16-random-none all") < page.text.index("Figure 6.")
+
+
+def test_what_padding_changes_is_drawn_about_zero(path: Path):
+    text = path.read_text()
+    part = text[text.index('<section id="padding">') : text.index('<section id="claims">')]
+    assert "vgg16-random-none minus vgg16-random-zeros" in part
+    # The builder's scores: .1 without padding, .76 and, of stripes, .6 of both with it.
+    found = re.findall(r'aria-label="(\w+): difference (\S+), 95 % interval (\S+) to (\S+)"', part)
+    assert [name for name, *_ in found] == ["H", "G", "HS"]
+    assert [float(value) for _, value, *_ in found] == [-0.68, -0.68, -0.408]
+    assert all(float(low) <= float(value) <= float(high) < 0 for _, value, low, high in found)
+
+
 def test_published_numbers_are_inside(page: Page):
     shown = page.text
     table = position_tables()
@@ -118,8 +136,8 @@ def test_readouts_that_did_not_converge_are_listed(tmp_path: Path):
     builder.add(heads=[HeadSpec(ALL, 3, 1, 0, "H")], status="diverged")
     made = make_tables(TablesConfig(tmp_path / "results", tmp_path / "tables", format=("html",)))
     text = Page(made.read_text()).text
-    assert "1 readouts, 1 not trained to the end" in text
-    assert "H-f1+f2+f3+f4+f5-k3-d1-p0-s0 diverged" in text
+    assert "1 readout, 1 not trained to the end" in text
+    assert "H-f1+f2+f3+f4+f5-k3-d1-p0-s0 training failed" in text
     assert "diverged: judge no readout by it" in text
 
 

@@ -28,7 +28,7 @@ HOLDS, FAILS, UNDECIDED = "holds", "does not hold", "undecided"
 NOT_MEASURED = "not measured"
 VERDICTS = (HOLDS, FAILS, UNDECIDED, NOT_MEASURED)
 EXACT_KERNEL = 3  # larger ones over all levels have matrices of 100 GB and more
-_UNTRUSTED = (UNDER_TRAINED, DIVERGED)  # what a readout that ended so says decides nothing
+UNTRUSTED = (UNDER_TRAINED, DIVERGED)  # what a readout that ended so says decides nothing
 
 
 def every_claim() -> list[Claim]:
@@ -148,7 +148,7 @@ class _Judge:
             "n_networks": difference.shape[1],
         }
         row["status"] = self._status(keys)
-        if any(status in row["status"] for status in _UNTRUSTED):
+        if any(status in row["status"] for status in UNTRUSTED):
             exact = all(side.depth == 1 and side.kernel_size <= EXACT_KERNEL for side in sides)
             row["fill"] = deciding_command(self.known, exact=exact)
         if difference.shape[1] == 0:
@@ -179,7 +179,7 @@ class _Judge:
 
 def _decide(part: pd.DataFrame) -> dict[str, Any]:
     measured = np.isfinite(part["low"])
-    trusted = ~part["status"].map(lambda text: any(status in text for status in _UNTRUSTED))
+    trusted = ~part["status"].map(lambda text: any(status in text for status in UNTRUSTED))
     done, untrusted = part[measured & trusted], part[measured & ~trusted]
     open_ones = part[~measured]
     failed = done[done["low"] <= 0]

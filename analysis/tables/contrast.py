@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import combinations
+from typing import Any
 
 import pandas as pd
 
@@ -11,6 +12,7 @@ from analysis.read.networks import ALONE, aligned, mean_of_pairs, replicates
 from analysis.read.results import Results
 from analysis.tables.cells import number
 from data.intervals import replicated_intervals
+from data.targets import pattern_names
 from data.tools.errors import UserError
 from data.vocabulary import PIXELS
 
@@ -28,20 +30,10 @@ def contrast(results: Results, measured: pd.DataFrame, by: str) -> pd.DataFrame:
     alone.
     """
     first = replicates(results)
-    group = {run: run for run in first} if by == "seed" else first
-    facts = {run: _facts(results, run) for run in results.runs if group[run] == run}
-    if by != "seed":
-        facts = {run: {**known, "seed": ""} for run, known in facts.items()}
-    pairs = []
-    for one, other in combinations(facts, 2):
-        unlike = {name for name in facts[one] if facts[one][name] != facts[other][name]}
-        if unlike == {by}:
-            less, more = sorted(
-                (one, other), key=lambda run: _ORDER.get(facts[run][by], facts[run][by])
-            )
-            pairs.append((more, less))
-    if not pairs:
+    found_pairs = pairs(results, by)
+    if not found_pairs:
         raise UserError(f"no two runs of {results.folder} differ in {by} alone: measure another")
+    group = {run: run for run in first} if by == "seed" else first
     # Runs of one network each, or the networks of each run.
     values = network_values(results, group)
     values = values.assign(network=ALONE) if by == "seed" else values
@@ -49,12 +41,30 @@ def contrast(results: Results, measured: pd.DataFrame, by: str) -> pd.DataFrame:
     found = _by_run(values.assign(shown=values["run"].map(first)), shapes)
     rows = [
         {"more": more, "less": less, **dict(zip(_SHAPE, shape, strict=True)), **_paired(part)}
-        for more, less in pairs
+        for more, less in found_pairs
         if more in found and less in found
-        for shape, part in _differences(found[more], found[less]).groupby(_SHAPE, sort=False)
+        for shape, part in _by_readout(_differences(found[more], found[less]))
     ]
     names = ["more", "less", *_SHAPE, "difference", "low", "high", "n_images", "n_networks"]
     return pd.DataFrame(rows, columns=names)
+
+
+def pairs(results: Results, by: str) -> list[tuple[str, str]]:
+    """The runs that differ in `by` alone, as (more, less) of `contrast`."""
+    first = replicates(results)
+    group = {run: run for run in first} if by == "seed" else first
+    facts = {run: _facts(results, run) for run in results.runs if group[run] == run}
+    if by != "seed":
+        facts = {run: {**known, "seed": ""} for run, known in facts.items()}
+    found = []
+    for one, other in combinations(facts, 2):
+        unlike = {name for name in facts[one] if facts[one][name] != facts[other][name]}
+        if unlike == {by}:
+            less, more = sorted(
+                (one, other), key=lambda run: _ORDER.get(facts[run][by], facts[run][by])
+            )
+            found.append((more, less))
+    return found
 
 
 def _by_run(values: pd.DataFrame, shapes: pd.DataFrame) -> dict[str, pd.DataFrame]:
@@ -76,6 +86,13 @@ def _by_run(values: pd.DataFrame, shapes: pd.DataFrame) -> dict[str, pd.DataFram
 def _differences(more: pd.DataFrame, less: pd.DataFrame) -> pd.DataFrame:
     one, other = aligned(more, less)
     return (one - other).dropna(how="all")
+
+
+def _by_readout(differences: pd.DataFrame) -> list[tuple[Any, pd.DataFrame]]:
+    """The rows of every readout, patterns in their order."""
+    place = list(pattern_names()).index
+    groups = differences.groupby(_SHAPE, sort=False)
+    return sorted(groups, key=lambda found: place(found[0][0]))
 
 
 def contrast_patterns(

@@ -1,4 +1,3 @@
-"use strict";
 for (const button of document.querySelectorAll("[data-toggle]")) {
   const show = () => document.body.classList.toggle(
     "show-" + button.dataset.toggle, button.getAttribute("aria-pressed") === "true");
@@ -30,7 +29,7 @@ for (const table of document.querySelectorAll("table")) {
 // Rows without a value stay last, whichever way the others are sorted.
 function sorted(rows, column, order) {
   const sign = order === "ascending" ? 1 : -1;
-  const value = (row) => row.cells[column].dataset.sort;
+  const value = (row) => sortable(row.cells[column]);
   return Array.from(rows).sort((one, other) => {
     const [a, b] = [value(one), value(other)];
     if (a === "" || b === "") return (a === "") - (b === "");
@@ -39,10 +38,11 @@ function sorted(rows, column, order) {
   });
 }
 
-// A printed page has no folds to open.
-let folded = [];
-addEventListener("beforeprint", () => {
-  folded = Array.from(document.querySelectorAll("details:not([open])"));
-  folded.forEach((details) => { details.open = true; });
-});
-addEventListener("afterprint", () => folded.forEach((details) => { details.open = false; }));
+
+// What a cell is sorted by: its number, or its text where it names a row; empty if it has none.
+function sortable(cell) {
+  if (cell.dataset.sort !== undefined) return cell.dataset.sort;
+  const text = cell.textContent.trim();
+  if (cell.tagName === "TH") return text;
+  return /^[-+]?[\d.]/.test(text) ? String(Number.parseFloat(text)) : "";
+}
