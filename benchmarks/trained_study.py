@@ -6,7 +6,7 @@ STEP is one or several of these, in this order; without any, all:
 
     features   both trained networks with every padding, both untrained ones with zeros
     exact      exact readouts of all of them: 1x1 from each level and all, 3x3 from each level
-    paper      the sweep's 3x3 readouts of one layer in the paper's number of steps, VGG16
+    paper      the sweep's 3x3 readouts of one layer in the paper's number of steps
     mirrors    features of test images and their mirror images, and how symmetric they are
     tasks      the same VGG16 trained on generated scenes with and without mirrored images
     summary    everything measured, as tables
@@ -37,6 +37,7 @@ from analysis.tables.cells import number
 from analysis.tables.contrast import contrast, contrast_patterns
 from benchmarks.task_backbones import IMAGES, LEVELS, checkpoint, interval
 from benchmarks.timing import machine
+from data.cache.names import safe_name
 from data.cache.reader import FeatureCache
 from data.images.mirrors import MIRRORS, mirrored_sets
 from data.intervals import bootstrap_intervals
@@ -65,6 +66,10 @@ VGG, EFFICIENTNET = "vgg16", "timm:tf_efficientnet_lite0"
 TRAINED = {VGG: "hed", EFFICIENTNET: "efficientnet-lite0"}
 PADDINGS = ("zeros", "none", *CONTINUED)
 UNDEFINED = {(EFFICIENTNET, "none")}  # it adds branches, whose sizes would differ
+IN_STEPS = (
+    *((VGG, "hed", "zeros"), (VGG, "hed", "none"), (VGG, "random", "zeros")),
+    (EFFICIENTNET, TRAINED[EFFICIENTNET], "zeros"),
+)
 STEPS = 4940  # the paper's: 15 epochs of 10,533 images in batches of 32
 ODD = {"left-right": "H", "up-down": "V"}  # mirror -> the pattern that it turns round
 TASK_SIZE = 64  # pixels a side: VGG16's f4 has 8 x 8 values
@@ -132,11 +137,14 @@ def exact(options: argparse.Namespace) -> None:
 
 
 def paper(options: argparse.Namespace) -> None:
-    for weights, padding in (("hed", "zeros"), ("hed", "none"), ("random", "zeros")):
+    for backbone, weights, padding in IN_STEPS:
+        if backbone not in options.backbones:
+            continue
+        name = safe_name(f"{backbone}-{weights}-{padding}")
         train_probes(
             ProbeConfig(
                 sweep=True,
-                cache_dir=options.folder / "features" / f"{VGG}-{weights}-{padding}",
+                cache_dir=options.folder / "features" / name,
                 results_dir=options.folder / "results",
                 kernel_size=(3,),
                 depth=(1,),
