@@ -135,6 +135,7 @@ def measure(job: Job) -> dict[str, float]:
         job.config.features,
         device=job.device,
         precision=job.cache.manifest.identity.precision,
+        engine=job.cache.manifest.identity.engine,
         batch_size=job.batch_size,
     )
     everything = job.cache.all_shards
@@ -176,6 +177,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=128)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--precision", default="auto")
+    parser.add_argument("--engine", default="torch")
     parser.add_argument("--batch-size", type=int, default=None)
     parser.add_argument("--folder", type=Path, default=None, help="where to write")
     arguments = parser.parse_args()
@@ -189,6 +191,7 @@ def main() -> None:
             test=photos / "test",
             device=arguments.device,
             precision=arguments.precision,
+            engine=arguments.engine,
             batch_size=arguments.batch_size,
         )
         job = make_job(config, photos / "cache")

@@ -19,6 +19,7 @@ IMAGE_SET_NAME = r"[A-Za-z][A-Za-z0-9_-]*"  # it goes into columns and file name
 PIXELS = "pixels"  # in the column `backbone`: no backbone, the paper's row "PosENet"
 CONTINUED = ("reflect", "replicate", "circular")  # paddings that go on with the map itself
 PADDINGS = ("zeros", "none", *CONTINUED, "full", "partial")  # of a backbone's operations
+TORCH, OPENVINO = ENGINES = ("torch", "openvino")  # that run a frozen backbone
 COMPRESSIONS = ("none", "bitshuffle-lz4")  # of a cache
 
 CONVERGED, CONSTANT, FALLING = "converged", "constant", "falling"

@@ -15,6 +15,7 @@ from data.protocols import FeatureRecipe
 from data.tools.errors import UserError
 from data.tools.terminal import say
 from extract.backbones.backbone import Backbone
+from extract.engine import make_engine
 from extract.levels import LevelExtractor
 from extract.precision import DTYPES
 
@@ -46,10 +47,13 @@ class LevelComputer:
         *,
         device: torch.device,
         precision: str,
+        engine: str,
         batch_size: int,
     ) -> None:
         backbone.module.to(device).to(memory_format=torch.channels_last)
-        self._extractor = LevelExtractor(backbone, recipe)
+        self._extractor = LevelExtractor(
+            backbone, recipe, make_engine(engine, backbone, recipe, precision)
+        )
         self._device = device
         self._dtype = DTYPES[precision]
         self._batch_size = batch_size

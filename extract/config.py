@@ -10,7 +10,7 @@ from data.tools.device import check_device
 from data.tools.errors import UserError
 from data.tools.parallel import BACKENDS, check_cluster, check_scheduler
 from data.tools.settings import MAX_SEED, check_settings, command_line, setting, spelled
-from data.vocabulary import COMPRESSIONS, IMAGE_SIZE, PADDINGS
+from data.vocabulary import COMPRESSIONS, ENGINES, IMAGE_SIZE, PADDINGS, TORCH
 from extract.backbones.normalization import parse_normalization
 
 MATCHES = ("names", "order")
@@ -85,6 +85,11 @@ class ExtractConfig:
         "Format the backbone computes in; auto is bf16 or fp16 where the device is fast at it.",
         "auto",
         choices=PRECISIONS,
+    )
+    engine: str = setting(
+        "What runs the backbone; openvino is a package of its own, for a CPU.",
+        TORCH,
+        choices=ENGINES,
     )
     batch_size: int | None = setting(
         "Images per forward pass (default 16 on a CPU, 64 on a GPU); halved when out of memory.",

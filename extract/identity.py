@@ -12,6 +12,7 @@ import torchvision
 from data.cache.identity import Identity
 from extract.backbones.backbone import Backbone
 from extract.config import ExtractConfig
+from extract.engine import engine_version
 
 
 def describe_extraction(
@@ -47,6 +48,7 @@ def describe_extraction(
         image_size=config.image_size,
         precision=precision,
         device=device.type,
+        engine=config.engine,
         seed=config.seed,
         uneven_strides=backbone.uneven_strides,
         compression=config.compression,
@@ -55,5 +57,6 @@ def describe_extraction(
             "torchvision": torchvision.__version__,
             "pillow": PIL.__version__,
             "numpy": numpy.__version__,
+            **engine_version(config.engine),
         },
     )

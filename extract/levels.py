@@ -13,7 +13,8 @@ from data.tools.errors import UserError
 from data.vocabulary import GRID, IMAGE_SIZE, INPUT
 from extract.backbones.backbone import Backbone
 from extract.backbones.normalization import normalize
-from extract.backbones.taps import as_map, run_taps, zero_image
+from extract.backbones.taps import as_map, zero_image
+from extract.engine import Engine, torch_engine
 
 
 def align(level: Tensor, alignment: str) -> Tensor:
@@ -75,9 +76,12 @@ def crop_border(level: Tensor, cells: int, name: str) -> Tensor:
 class LevelExtractor:
     """Images in, aligned levels out."""
 
-    def __init__(self, backbone: Backbone, features: FeatureRecipe) -> None:
+    def __init__(
+        self, backbone: Backbone, features: FeatureRecipe, engine: Engine | None = None
+    ) -> None:
         self.backbone = backbone
         self.features = features
+        self._engine = engine or torch_engine(backbone)
 
     @torch.inference_mode()
     def __call__(self, images: Tensor, inputs: Tensor | None = None) -> dict[str, Tensor]:
@@ -99,7 +103,7 @@ class LevelExtractor:
             level = as_map(output, channels_last=backbone.channels_last)
             levels[level_of[node]] = self._aligned(level_of[node], level)
 
-        run_taps(backbone.module, list(level_of), normalized, take)
+        self._engine(normalized, take)
         return {level: levels[level] for level in (INPUT, *backbone.taps)}
 
     def _aligned(self, name: str, level: Tensor) -> Tensor:

@@ -24,6 +24,7 @@ from data.tools.progress import progress
 from data.tools.terminal import say
 from extract.backbones.backbone import Backbone
 from extract.config import ExtractConfig
+from extract.engine import check_engine
 from extract.identity import describe_extraction
 from extract.levels import LevelExtractor
 from extract.precision import resolve_precision
@@ -86,6 +87,7 @@ def _prepare(
     """Everything that can be refused, the quick things first."""
     device = find_device(config.device)
     precision = resolve_precision(config.precision, device)
+    check_engine(config.engine, device)
     compression_filters(config.compression)  # refuses while nothing is done yet
     command = "" if backbone or images else config.command
     backbone = backbone or load_configured(config)

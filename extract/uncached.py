@@ -34,6 +34,7 @@ def compute_levels(
         identity.features,
         device=find_device("cpu" if identity.device == "cpu" else "auto"),
         precision=identity.precision,
+        engine=identity.engine,
         batch_size=CPU_BATCH,
     )
     count = len(found)

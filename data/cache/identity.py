@@ -14,7 +14,7 @@ from typing import Any
 
 from data.protocols import PROTOCOLS, FeatureRecipe
 from data.tools.typed import from_json
-from data.vocabulary import IMAGE_SIZE, PIXELS
+from data.vocabulary import IMAGE_SIZE, PIXELS, TORCH
 
 SCHEMA = 2
 RANDOM, NO_WEIGHTS = "random", "-"
@@ -36,7 +36,7 @@ _OF_THE_BACKBONE = (
 )
 _NEWER_SWITCHES = ("input_antialiased", "score_transposed")
 # Moves no score by more than rounding does.
-_HOW_STORED = ("schema", "precision", "compression")
+_HOW_STORED = ("schema", "precision", "engine", "compression")
 
 
 @dataclass(frozen=True)
@@ -82,6 +82,7 @@ class Identity:
     image_size: int = IMAGE_SIZE  # pixels a side
     precision: str = ""  # "fp32", "bf16" or "fp16"
     device: str = ""  # "cpu" or "cuda"
+    engine: str = TORCH  # what ran the backbone
     seed: int = 0
     calibration: Calibration | None = None
     # The exactness audit at this image size: level -> change of a channel over the places, and
@@ -105,8 +106,8 @@ class Identity:
     def to_json(self) -> dict[str, Any]:
         """JSON-able, keys in the order of the fields.
 
-        A switch of the features that is newer than the schema is left out where it is off: caches
-        that were made before it have the same digest.
+        What is newer than the schema is left out where it has its default: caches that were made
+        before it have the same digest.
         """
         features = {
             key: value
@@ -116,7 +117,10 @@ class Identity:
         # Tuples as JSON reads them back.
         uneven = {node: list(cells) for node, cells in self.uneven_strides.items()}
         lists = {"taps": list(self.taps), "uneven_strides": uneven}
-        return asdict(self) | lists | {"features": features}
+        values = asdict(self) | lists | {"features": features}
+        if self.engine == TORCH:
+            del values["engine"]
+        return values
 
     @property
     def digest(self) -> str:
@@ -140,7 +144,7 @@ class Identity:
 
     def differences(self, now: Identity, *, ignore: Iterable[str] = NEVER_COMPARED) -> list[str]:
         """One line per field that differs, with both values; empty when none does."""
-        old, new = self.to_json(), now.to_json()
+        old, new = ({"engine": TORCH, **one.to_json()} for one in (self, now))
         return [
             f"{key}: {canonical_json(old[key])} in the cache, {canonical_json(new[key])} now"
             for key in old

@@ -86,6 +86,7 @@ class Job:
             self.config.features,
             device=self.device,
             precision=self.cache.manifest.identity.precision,
+            engine=self.cache.manifest.identity.engine,
             batch_size=self.batch_size,
         )
         return extract_shards(
