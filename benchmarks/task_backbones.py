@@ -22,7 +22,7 @@ from scipy import stats
 from benchmarks.timing import machine
 from data.vocabulary import TASKS
 from extract.config import ExtractConfig
-from extract.tasks.config import TaskConfig
+from extract.tasks.maps.config import MapConfig
 
 SIZE, LEVELS = 104, "f3+f4"
 IMAGES = 300  # of the generated set, a tenth of them held out
@@ -55,7 +55,7 @@ def train(options: argparse.Namespace) -> None:
         for task in options.tasks:
             for padding in options.paddings:
                 train_backbone(
-                    TaskConfig(
+                    MapConfig(
                         task,
                         out=checkpoint(options.folder, task, padding, seed),
                         padding=padding,
@@ -104,18 +104,18 @@ def interior(options: argparse.Namespace) -> None:
     """The scores of the pixels alone that even unpadded f3 covers: what is left is no margin."""
     import torch
 
-    from extract.tasks.metrics import SaliencyScores, SegmentationScores
-    from extract.tasks.network import build_network
-    from extract.tasks.pairs.sets import test_pairs
+    from extract.tasks.maps.metrics import SaliencyScores, SegmentationScores
+    from extract.tasks.maps.network import build_network
+    from extract.tasks.maps.pairs.sets import test_pairs
+    from extract.tasks.maps.predictor import to_maps
     from extract.tasks.saving import read, restore
-    from extract.tasks.trainer import to_maps
 
     covered = slice(20, 84)  # relu3_3 without padding lies from pixel 19.5 to 83.5 of 104
     rows = []
     paths = sorted(p for p in options.folder.glob("*.pt") if not p.stem.endswith("-last"))
     for path in paths:
         made = read(path)["provenance"]
-        config = TaskConfig(
+        config = MapConfig(
             made["task"], path, made["padding"], levels=LEVELS, image_size=SIZE, seed=made["seed"]
         )
         (pairs,) = test_pairs(config)

@@ -46,9 +46,9 @@ from data.vocabulary import CONTINUED, IMAGE_SIZE, TAPPED_LEVELS
 from extract.backbones.backbone import load_backbone, wrap_module
 from extract.config import ExtractConfig
 from extract.run import extract_features
-from extract.tasks.config import TaskConfig
-from extract.tasks.pairs.scenes import CLASSES
-from extract.tasks.pairs.sets import GENERATED_TRAIN, GeneratedPairs
+from extract.tasks.maps.config import MapConfig
+from extract.tasks.maps.pairs.scenes import CLASSES
+from extract.tasks.maps.pairs.sets import GENERATED_TRAIN, GeneratedPairs
 from extract.tasks.train import train_backbone
 from probe.config import ProbeConfig
 from probe.exact.mirror import (
@@ -260,7 +260,7 @@ def tasks(options: argparse.Namespace) -> None:
         read_task("random", "random", options, seed)
     for scenes, seed, mirror in product(("heights", "sides"), options.seeds, (False, True)):
         name = f"{scenes}{'-mirror' if mirror else ''}"
-        config = TaskConfig(
+        config = MapConfig(
             "segmentation",
             out=checkpoint(folder, name, "zeros", seed),
             results_dir=folder / "results",

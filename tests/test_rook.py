@@ -19,10 +19,12 @@ from analysis.make import make_tables
 from analysis.tables.papers.rook import rook_measures, small_tables, table_k1
 from data.tools.errors import UserError
 from extract.tasks.cli import main
-from extract.tasks.rook.bank import EPOCHS, RookBank, train
+from extract.tasks.rook.bank import RookBank
 from extract.tasks.rook.config import RookConfig
 from extract.tasks.rook.images import placed_twice, read_greys, stamp
-from extract.tasks.rook.run import train_rooks
+from extract.tasks.rook.task import EPOCHS, RookTask
+from extract.tasks.train import train_backbone
+from extract.tasks.trainer import train
 
 KERNELS = arrays(np.float32, (2, 25), elements=st.floats(-4, 4, width=32))
 PATCHES = arrays(np.float32, (6, 5), elements=st.floats(0, 1, width=32))
@@ -47,17 +49,17 @@ def plain(padding: str, seed: int, images: torch.Tensor) -> list[float]:
 
 
 @pytest.mark.parametrize("padding", ["zeros", "full"])
-def test_a_network_of_the_bank_is_the_notebooks(padding):
+def test_a_network_of_the_bank_is_the_notebooks(padding, tmp_path):
     images = torch.from_numpy(placed_twice(stamp(), 0))
-    bank = RookBank(padding, 2)
-    train(bank, images)
-    found = bank(images).detach()
+    task = RookTask(RookConfig("rook", padding=padding, seeds=2))
+    train(task, tmp_path / "rook.pt", [])
+    found = task.network(images).detach()
     for seed in range(2):
         assert found[seed].flatten().tolist() == pytest.approx(plain(padding, seed, images), 1e-3)
 
 
 def pooled(padding: str, kernels: np.ndarray, patch: np.ndarray, margin: int) -> torch.Tensor:
-    bank = RookBank(padding, 2)
+    bank = RookBank(padding, range(2))
     bank.kernels.data = torch.from_numpy(kernels)
     return bank.pooled(torch.from_numpy(placed_twice(patch, margin))).detach()
 
@@ -91,14 +93,14 @@ def test_one_pixel_less_and_some_kernel_sees_the_border(padding, margin):
 
 def test_the_networks_tell_the_places_only_where_a_border_is_seen(tmp_path):
     for padding in ("zeros", "circular"):
-        path = train_rooks(RookConfig("rook", padding, seeds=8, results_dir=tmp_path))
+        path = train_backbone(RookConfig("rook", padding=padding, seeds=8, results_dir=tmp_path))
     table = pd.read_csv(path)
     perfect = table["accuracy_percent"].eq(100).groupby(table["padding"]).mean()
     assert perfect["zeros"] > 0.5
     assert perfect["circular"] == 0
     assert table[table["padding"] == "circular"]["equal"].eq(1).all()
     before = path.read_bytes()
-    train_rooks(RookConfig("rook", "circular", seeds=8, results_dir=tmp_path))
+    train_backbone(RookConfig("rook", padding="circular", seeds=8, results_dir=tmp_path))
     assert path.read_bytes() == before  # replaced by the same
     make_tables(TablesConfig(results_dir=tmp_path, out=tmp_path / "t", format=("md",)))
     text = (tmp_path / "t" / "table_K1.md").read_text()
@@ -129,7 +131,7 @@ def test_two_images_of_ones_own(tmp_path):
     for path, image in zip(paths, images, strict=True):
         Image.fromarray(image[0]).save(path)
     np.testing.assert_allclose(read_greys(paths), images / 255, atol=1e-6)
-    path = train_rooks(RookConfig("rook", seeds=3, images=paths, results_dir=tmp_path))
+    path = train_backbone(RookConfig("rook", seeds=3, images=paths, results_dir=tmp_path))
     assert set(pd.read_csv(path)["images"]) == {"0.png+1.png"}
     with pytest.raises(UserError, match="give two"):
         RookConfig("rook", images=paths[:1])
@@ -137,7 +139,7 @@ def test_two_images_of_ones_own(tmp_path):
         RookConfig("rook", images=paths, margin=2)
     paths[0].write_bytes(b"none")
     with pytest.raises(UserError, match=r"0\.png"):
-        train_rooks(RookConfig("rook", images=paths, results_dir=tmp_path))
+        train_backbone(RookConfig("rook", images=paths, results_dir=tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -145,7 +147,7 @@ def test_two_images_of_ones_own(tmp_path):
     [
         (["--task", "rook", "--levels", "f1"], "--levels is no option of --task rook"),
         (["--task", "rook", "--padding", "partial"], "partial"),
-        (["--task", "saliency", "--out", "x.pt", "--seeds", "2"], "--seeds is no option"),
+        (["--task", "saliency", "--out", "x.pt", "--margin", "2"], "--margin is no option"),
         (["--task", "saliency"], "Missing option '--out' of --task saliency"),
     ],
 )

@@ -20,7 +20,7 @@ from extract.cli import main as extract_features
 from extract.config import ExtractConfig
 from extract.placed.config import PlacedConfig
 from extract.tasks.cli import main as train_backbone
-from extract.tasks.config import TaskConfig
+from extract.tasks.maps.config import MapConfig
 from extract.tasks.rook.config import RookConfig
 from probe.channels.config import ChannelConfig
 from probe.cli import main as train_probes
@@ -30,7 +30,7 @@ from probe.segmentation.config import SegmentationConfig
 
 NEEDED: dict[Any, dict[str, Any]] = {
     ExtractConfig: {"backbone": "vgg16"},
-    TaskConfig: {"task": "saliency", "out": "saliency.pt"},
+    MapConfig: {"task": "saliency", "out": "saliency.pt"},
     ProbeConfig: {},
     PlacedConfig: {"backbone": "vgg16", "placed": "grid", "grid": (3,)},
     PlacedProbeConfig: {},
@@ -114,8 +114,8 @@ def test_numbers_have_a_range(config: Any, field: dataclasses.Field) -> None:
         (ExtractConfig, {"backend": "dask"}, "backend dask needs scheduler tcp"),
         (ProbeConfig, {"device": "gpu"}, "device 'gpu': use auto, cpu, cuda"),
         (ProbeConfig, {"kernel_size": (2,)}, "kernel_size 2 is unknown: use one of 1, 3, 5, 7"),
-        (TaskConfig, {"learning_rate": 0.0}, "learning_rate 0.0: must be above 0"),
-        (TaskConfig, {"limit": 3}, "limit 3: leaves no image to validate on"),
+        (MapConfig, {"learning_rate": 0.0}, "learning_rate 0.0: must be above 0"),
+        (MapConfig, {"limit": 3}, "limit 3: leaves no image to validate on"),
     ],
 )  # fmt: skip
 def test_what_is_refused_from_python(config: Any, changes: dict[str, Any], message: str) -> None:

@@ -5,21 +5,21 @@ import pandas as pd
 import pytest
 import torch
 
-from extract.tasks.crops import centroid, crop, shift_slopes
-from extract.tasks.train import split
-from extract.tasks.trainer import learning_rate, task_loss, to_maps
+from extract.tasks.maps.crops import centroid, crop, shift_slopes
+from extract.tasks.maps.predictor import map_loss, to_maps
+from extract.tasks.maps.task import learning_rate, split
 
 
 def test_losses_by_hand():
     logits, masks = torch.zeros(1, 1, 2, 2), torch.tensor([[[0, 1], [1, 1]]])
-    assert float(task_loss(logits, masks)) == pytest.approx(np.log(2))
+    assert float(map_loss(logits, masks)) == pytest.approx(np.log(2))
     assert to_maps(logits).tolist() == [[[0.5, 0.5], [0.5, 0.5]]]
     nowhere = torch.full((1, 1, 3), 255)
     logits = torch.zeros(1, 4, 1, 3)
-    assert float(task_loss(logits, nowhere)) == 0
+    assert float(map_loss(logits, nowhere)) == 0
     logits[0, 2, 0, 0] = 100.0  # certain and right; the last pixel is void
     masks = torch.tensor([[[2, 1, 255]]])
-    assert float(task_loss(logits, masks)) == pytest.approx(np.log(4) / 2)
+    assert float(map_loss(logits, masks)) == pytest.approx(np.log(4) / 2)
     assert to_maps(logits)[0, 0, 0] == 2
 
 

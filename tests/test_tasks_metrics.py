@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from sklearn.metrics import fbeta_score, jaccard_score, mean_absolute_error
 
-from extract.tasks.metrics import (
+from extract.tasks.maps.metrics import (
     SaliencyScores,
     SegmentationScores,
     adaptive_f_measure,
@@ -15,7 +15,7 @@ from extract.tasks.metrics import (
     f_measure,
     f_measure_curve,
 )
-from extract.tasks.pairs.masks import VOID
+from extract.tasks.maps.pairs.masks import VOID
 
 BETA = np.sqrt(0.3)
 MAPS = arrays(np.float32, (5, 7), elements=st.floats(0, 1, width=32))

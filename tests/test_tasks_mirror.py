@@ -4,9 +4,9 @@ import numpy as np
 import torch
 from test_tasks_pairs import config
 
-from extract.tasks.pairs.loader import Batches
-from extract.tasks.pairs.mirrored import mirrored
-from extract.tasks.pairs.sets import training_pairs
+from extract.tasks.maps.pairs.loader import Batches
+from extract.tasks.maps.pairs.mirrored import mirrored
+from extract.tasks.maps.pairs.sets import training_pairs
 
 
 def test_a_mirror_turns_image_and_mask_left_right_and_nothing_else():

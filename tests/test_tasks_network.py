@@ -11,18 +11,18 @@ from torch import nn
 from data.resample import bilinear_matrix
 from data.tools.errors import UserError
 from data.vocabulary import PADDINGS
-from extract.tasks.config import TaskConfig
-from extract.tasks.network import TaskNetwork, build_network
-from extract.tasks.placement import placement, placement_matrix
+from extract.tasks.maps.config import MapConfig
+from extract.tasks.maps.network import MapNetwork, build_network
+from extract.tasks.maps.placement import placement, placement_matrix
 
 
-def config(**options) -> TaskConfig:
+def config(**options) -> MapConfig:
     small = {"levels": "f1+f2", "image_size": 32}
-    return TaskConfig("saliency", Path("unused.pt"), **small | options)
+    return MapConfig("saliency", Path("unused.pt"), **small | options)
 
 
 @pytest.fixture(scope="module")
-def plain() -> TaskNetwork:
+def plain() -> MapNetwork:
     return build_network(config(), 1)
 
 

@@ -13,15 +13,15 @@ from task_folders import half_mask, write_image, write_mask, write_pairs, write_
 
 from data.tools.errors import UserError
 from data.vocabulary import TASKS
-from extract.tasks.config import TaskConfig
-from extract.tasks.pairs import scenes
-from extract.tasks.pairs.loader import Batches
-from extract.tasks.pairs.sets import test_pairs as scored_pairs
-from extract.tasks.pairs.sets import training_pairs
+from extract.tasks.maps.config import MapConfig
+from extract.tasks.maps.pairs import scenes
+from extract.tasks.maps.pairs.loader import Batches
+from extract.tasks.maps.pairs.sets import test_pairs as scored_pairs
+from extract.tasks.maps.pairs.sets import training_pairs
 
 
-def config(task: str = "saliency", **options) -> TaskConfig:
-    return TaskConfig(task, Path("unused.pt"), **options)
+def config(task: str = "saliency", **options) -> MapConfig:
+    return MapConfig(task, Path("unused.pt"), **options)
 
 
 @pytest.mark.parametrize("task", TASKS)

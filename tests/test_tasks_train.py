@@ -19,12 +19,14 @@ from extract.backbones.backbone import load_backbone
 from extract.backbones.checkpoints.label import file_label
 from extract.backbones.checkpoints.provenance import clean_provenance
 from extract.tasks import train as train_module
+from extract.tasks import trainer
 from extract.tasks.cli import main
-from extract.tasks.config import TaskConfig
+from extract.tasks.maps import task as map_task
+from extract.tasks.maps.config import MapConfig
+from extract.tasks.maps.task import COLUMNS, learning_rate
 from extract.tasks.saving import last_path
-from extract.tasks.scores import TASK_COLUMNS, write_scores
+from extract.tasks.scores import write_scores
 from extract.tasks.train import train_backbone
-from extract.tasks.trainer import learning_rate
 
 QUICK = {
     "levels": "f2",
@@ -37,8 +39,8 @@ QUICK = {
 }
 
 
-def quick(folder: Path, task: str = "saliency", **changes) -> TaskConfig:
-    config = TaskConfig(task, folder / f"{task}.pt", results_dir=folder / "results", **QUICK)
+def quick(folder: Path, task: str = "saliency", **changes) -> MapConfig:
+    config = MapConfig(task, folder / f"{task}.pt", results_dir=folder / "results", **QUICK)
     return replace(config, **changes)
 
 
@@ -68,7 +70,7 @@ def test_interrupted_and_resumed_ends_with_the_same_weights(trained, tmp_path, m
             raise _KilledError
         return learning_rate(*arguments)
 
-    monkeypatch.setattr(train_module, "learning_rate", killed_in_the_second_epoch)
+    monkeypatch.setattr(map_task, "learning_rate", killed_in_the_second_epoch)
     with pytest.raises(_KilledError):
         train_backbone(config)
     assert load(last_path(config.out))["provenance"]["epoch"] == 1
@@ -169,7 +171,7 @@ def test_the_best_epoch_is_kept_beside_the_last(trained):
 
 def test_scores_are_tidy(trained):
     table = pd.read_csv(trained / "results" / "tasks.csv")
-    assert list(table.columns) == TASK_COLUMNS
+    assert list(table.columns) == [*COLUMNS, "run"]
     assert set(table["metric"]) == {
         *("f_measure", "f_measure_maximum", "mae", "crop_slope_x", "crop_slope_y")
     }
@@ -177,10 +179,15 @@ def test_scores_are_tidy(trained):
     assert set(table["n_train"]) == {18}
 
 
+def named(folder: Path, run: str) -> MapConfig:
+    (folder / "tasks" / run).mkdir(parents=True, exist_ok=True)
+    return MapConfig("saliency", folder / f"{run}.pt", results_dir=folder)
+
+
 def test_scores_of_a_run_are_replaced(tmp_path):
     for run, value in (("a", 0.5), ("b", 0.25), ("a", 0.75)):
-        row = dict.fromkeys(TASK_COLUMNS, "x") | {"metric": "mae", "value": value}
-        write_scores(tmp_path, run, [row])
+        row = dict.fromkeys(COLUMNS, "x") | {"metric": "mae", "value": value}
+        write_scores(named(tmp_path, run), pd.DataFrame([row]))
     table = pd.read_csv(tmp_path / "tasks.csv")
     assert dict(zip(table["run"], table["value"], strict=True)) == {"a": 0.75, "b": 0.25}
 
@@ -204,7 +211,7 @@ def no_epoch(monkeypatch):
     def began(*_arguments):
         raise AssertionError("an epoch began")
 
-    monkeypatch.setattr(train_module, "_epoch", began)
+    monkeypatch.setattr(trainer, "_epoch", began)
 
 
 @pytest.mark.usefixtures("no_epoch")
@@ -228,7 +235,7 @@ def test_a_folder_in_the_way_is_found_before_the_first_epoch(tmp_path, name):
 def test_names_that_cannot_name_a_training_are_refused(tmp_path, name):
     (tmp_path / "here").mkdir()
     with pytest.raises(UserError, match=r"out .*give a name like saliency\.pt"):
-        TaskConfig("saliency", tmp_path / name)
+        MapConfig("saliency", tmp_path / name)
 
 
 def test_without_a_test_set_the_held_out_images_are_scored(tmp_path, capsys):
@@ -274,10 +281,13 @@ def test_two_trainings_at_once_keep_out_of_each_others_way(tmp_path, shared):
 
 
 def test_scores_of_other_test_sets_stay(tmp_path):
-    row = dict.fromkeys(TASK_COLUMNS, "x") | {"metric": "mae"}
-    write_scores(tmp_path, "a", [row | {"test_set": "one", "value": 0.123456789}])
-    write_scores(tmp_path, "a", [row | {"test_set": "two", "value": 0.5}])
-    write_scores(tmp_path, "a", [])
+    row = dict.fromkeys(COLUMNS, "x") | {"metric": "mae"}
+    for rows in (
+        [row | {"test_set": "one", "value": 0.123456789}],
+        [row | {"test_set": "two", "value": 0.5}],
+        [],
+    ):
+        write_scores(named(tmp_path, "a"), pd.DataFrame(rows, columns=COLUMNS))
     table = pd.read_csv(tmp_path / "tasks.csv")
     assert dict(zip(table["test_set"], table["value"], strict=True)) == {
         "one": 0.123457,

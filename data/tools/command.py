@@ -125,7 +125,11 @@ def _several(
         options = {**options, **_options(config_class)}
     for name, option in options.items():
         users = [key for key, (stage, _) in stages.items() if name in _field_names(stage)]
-        option.required = option.required and len(users) == len(stages)
+        own = [_options(stages[key][0])[name] for key in users]
+        option.required = len(users) == len(stages) and all(one.required for one in own)
+        defaults = {key: _fields(stages[key][0])[name].default for key in users}
+        if len(set(defaults.values())) > 1 and USUAL not in users:
+            option.show_default = _each_default(defaults) or False
         if len(users) < len(stages) and USUAL not in users:
             option.help = f"[{', '.join(users)}] {option.help}"
         if isinstance(option.type, click.Choice):
@@ -153,8 +157,21 @@ def _check_given(chosen: str, config_class: type, given: Mapping[str, Any]) -> N
             raise click.UsageError(f"Missing option '{_spelled(name)}' of {chosen}.")
 
 
+def _each_default(defaults: Mapping[str, Any]) -> str:
+    """The defaults of an option that has several, by the stages that have them."""
+    having: dict[Any, list[str]] = {}
+    for stage, default in defaults.items():
+        if default is not None and default is not dataclasses.MISSING:
+            having.setdefault(default, []).append(stage)
+    return "; ".join(f"{', '.join(stages)}: {default}" for default, stages in having.items())
+
+
+def _fields(config_class: type) -> dict[str, dataclasses.Field[Any]]:
+    return {field.name: field for field in dataclasses.fields(config_class)}
+
+
 def _field_names(config_class: type) -> list[str]:
-    return [field.name for field in dataclasses.fields(config_class)]
+    return list(_fields(config_class))
 
 
 def _options(config_class: type) -> dict[str, click.Option]:

@@ -1,102 +1,79 @@
-"""Everything the training of a backbone can be told, and the words it is told in. No torch."""
+"""What every task of `train-backbone` can be told. No torch."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import ClassVar
 
-from data.tools.device import check_device
 from data.tools.errors import UserError
 from data.tools.settings import MAX_SEED, check_settings, setting, spelled
-from data.vocabulary import PADDINGS, TASKS
-from extract.backbones.normalization import parse_normalization
 
 LAST = "-last"  # ends the stem of the last epoch's checkpoint
-HELD_OUT = 10  # every tenth training image is kept to choose the best epoch by
 
 
 @dataclass(frozen=True)
 class TaskConfig:
-    """Settings of `train_backbone`; each field is an option of `train-backbone`."""
+    """Settings that all tasks share; a task adds its own, each an option of `train-backbone`."""
 
-    task: str = setting("What to train for.", choices=TASKS)
-    out: Path = setting(
-        "Checkpoint of the best epoch; that of the last epoch lies beside it, as NAME-last."
-    )
-    padding: str = setting(
-        "What the backbone's convolutions see beyond the border.", "zeros", choices=PADDINGS
-    )
-    data: Path | None = setting(
-        "Training set: a folder of images and masks, or VOC 2012 (VOCdevkit, VOC2012 or a folder "
-        "of it); by default the generated set of the task.",
+    task: str = setting("What to train for.")
+    out: Path | None = setting(
+        "Checkpoint of the best epoch; that of the last epoch lies beside it, as NAME-last. "
+        "By default in the run's folder of results; saliency and segmentation need a name.",
         None,
     )
-    test: tuple[Path, ...] = setting(
-        "Folder to score the best epoch on (repeatable). VOC 2012 and the generated sets bring "
-        "their own; without any, the held-out images alone are scored, epoch by epoch.",
-        (),
-    )
-    results_dir: Path = setting("Folder to write scores to (tasks.csv).", Path("results"))
-    weights: str = setting("Weights to start from: random, imagenet or a checkpoint.", "random")
-    levels: str = setting(
-        "Levels the decoder reads. Nothing beyond the deepest is trained.", "f3+f4+f5"
-    )
-    image_size: int = setting(
-        "Pixels a side; padding none needs 196 to reach f5, 92 f4.", 224, at_least=1
-    )
-    classes: int | None = setting(
-        "Classes of a segmentation folder, the background included; VOC and the generated set "
-        "know theirs.",
-        None,
-        at_least=1,
-    )
-    limit: int | None = setting(
-        "At most that many training images, and that many of each test set.",
-        None,
-        check=lambda limit: _check_limit(limit),
-    )
-    epochs: int = setting("Passes over the training images.", 20, at_least=1)
-    batch_size: int = setting("Images per step.", 8, at_least=1)
-    learning_rate: float = setting(
-        "Largest rate of Adam, after warm-up.", 1e-4, check=lambda rate: _check_rate(rate)
-    )
-    normalization: str = setting(
-        "What the backbone sees: [0, 1] (none), as extract-features does by default, imagenet, "
-        "half, caffe, caffe:B,G,R or MEAN/STD.",
-        "none",
-    )
-    mirror: bool = setting(
-        "Show every training image mirrored left-right, its mask too, in half of the epochs.", False
-    )
-    device: str = setting("auto, cpu or cuda[:N].", "auto", check=check_device)
-    precision: str = setting(
-        "Format of the large products; weights, loss and optimiser stay fp32.",
-        "auto",
-        choices=("auto", "fp32", "bf16"),
-    )
-    num_workers: int = setting("Processes that decode images.", 0, at_least=0)
+    results_dir: Path = setting("Folder to write scores to.", Path("results"))
     seed: int = setting(
         "Of the weights, the order of the images and the generated set.",
         0,
         at_least=0,
         at_most=MAX_SEED,
     )
+    seeds: int = setting(
+        "Networks to train, of the seeds SEED, SEED + 1, ..., side by side where cores allow; "
+        "the checkpoint of each after the first is NAME-seedN.",
+        1,
+        at_least=1,
+        at_most=10_000,
+    )
     overwrite: bool = setting("Begin again instead of going on from the last epoch.", False)
+
+    family: ClassVar[str]  # of its scores: results/FAMILY/RUN/, joined in results/FAMILY.csv
 
     def __post_init__(self) -> None:
         check_settings(self)
-        _check_name(self.out)
-        parse_normalization(self.normalization)  # refuses what it does not know
+        if self.out is not None:
+            _check_name(self.out)
 
+    @property
+    def default_run(self) -> str:
+        """What a run is called where `out` does not say it."""
+        return f"{self.task}-seed{self.seed}"
 
-def _check_limit(limit: int) -> None:
-    if limit < HELD_OUT:
-        raise ValueError(f"leaves no image to validate on: give at least {HELD_OUT}")
+    @property
+    def run(self) -> str:
+        """What the run is called: its folder of results, and its column in the scores."""
+        return self.out.stem if self.out else self.default_run
 
+    @property
+    def folder(self) -> Path:
+        """Where the results of the run lie."""
+        return self.results_dir / self.family / self.run
 
-def _check_rate(rate: float) -> None:
-    if rate <= 0:
-        raise ValueError("must be above 0")
+    @property
+    def checkpoint(self) -> Path:
+        """Where the best epoch is kept."""
+        return self.out or self.folder / f"{self.run}.pt"
+
+    def each_seed(self) -> list[TaskConfig]:
+        """The configurations of the single runs."""
+        seeds = range(self.seed, self.seed + self.seeds)
+        return [replace(self, seed=seed, seeds=1, out=self._out(seed)) for seed in seeds]
+
+    def _out(self, seed: int) -> Path | None:
+        if self.out is None or seed == self.seed:
+            return self.out
+        return self.out.with_name(f"{self.out.stem}-seed{seed}{self.out.suffix}")
 
 
 def _check_name(out: Path) -> None:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from data.tools.errors import UserError
 from data.tools.files import write_torch
 from extract.tasks.config import LAST
-from extract.tasks.network import TaskNetwork
-from extract.tasks.scores import refuse_others
+
+_BACKBONE = "backbone."  # begins the keys of what `extract-features` reads
 
 
 def last_path(out: Path) -> Path:
@@ -22,30 +22,36 @@ def last_path(out: Path) -> Path:
 
 def save(
     path: Path,
-    network: TaskNetwork,
+    network: nn.Module,
     provenance: dict[str, Any],
     training: dict[str, Any] | None = None,
 ) -> None:
     """Write a checkpoint, whole or not at all; `torch.load(weights_only=True)` reads it.
 
-    `state_dict` is the backbone under torchvision's own keys, without its classifier; `decoder`
-    and `provenance` lie beside it, and `training`, in the last epoch's, is what the next needs.
+    `state_dict` is the network's `backbone` under its own keys, torchvision's without the
+    classifier; `decoder`, the rest of the network, and `provenance` lie beside it, and `training`,
+    in the last epoch's, is what the next needs.
     """
+    state = {key: value.cpu() for key, value in network.state_dict().items()}
     content = {
-        "state_dict": {key: value.cpu() for key, value in network.backbone.state_dict().items()},
-        "decoder": {key: value.cpu() for key, value in network.decoder_state().items()},
+        "state_dict": {
+            key.removeprefix(_BACKBONE): value
+            for key, value in state.items()
+            if key.startswith(_BACKBONE)
+        },
+        "decoder": {key: value for key, value in state.items() if not key.startswith(_BACKBONE)},
         "provenance": provenance,
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     write_torch(path, content | ({"training": training} if training else {}))
 
 
-def restore(path: Path, network: TaskNetwork) -> dict[str, Any]:
+def restore(path: Path, network: nn.Module) -> dict[str, Any]:
     """Set the network to a checkpoint that `save` wrote, and return all of it."""
     content = read(path)
     try:
-        network.backbone.load_state_dict(content["state_dict"])
-        network.load_state_dict(content["decoder"], strict=False)
+        backbone = {_BACKBONE + key: value for key, value in content["state_dict"].items()}
+        network.load_state_dict(backbone | content["decoder"])
     except (RuntimeError, TypeError, AttributeError) as error:
         raise no_checkpoint(path, error) from error
     return content
@@ -67,9 +73,3 @@ def no_checkpoint(path: Path, error: Exception) -> UserError:
         f"{path} is no checkpoint of train-backbone, or a damaged one ({type(error).__name__}): "
         "choose another --out, or --overwrite it"
     )
-
-
-def check_settings(path: Path, wanted: Mapping[str, Any]) -> None:
-    """Refuse to go on from a training with other settings (`UserError` that names them)."""
-    if path.exists():
-        refuse_others(path, read(path)["provenance"], wanted)

@@ -1,14 +1,13 @@
-"""Scores of trained backbones on disk; needs no torch.
+"""Scores of trained networks on disk; needs no torch.
 
-`results/tasks/<run>/` holds one training: its settings, its scores, its epochs, and how its
-predictions follow a moving crop. `results/tasks.csv` is the scores of all together, a row per test
-set and metric.
+`results/FAMILY/RUN/` holds one training: its settings, its scores, its epochs, and what else its
+task keeps. `results/FAMILY.csv` is the scores of all runs of a family together.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -20,25 +19,17 @@ from numpy.typing import NDArray
 from data.tools.errors import UserError
 from data.tools.files import write_text, writing
 from data.tools.locks import locked
-from data.vocabulary import TASKS_CSV
+from extract.tasks.config import TaskConfig
 
 SETTINGS, SCORES, EPOCHS = "settings.json", "scores.csv", "epochs.csv"
-SHIFTS, CROPS = "shifts.csv", "crops.npz"
-TASK_COLUMNS = [
-    *("task", "model", "padding", "train_set", "test_set", "metric", "value", "seed", "levels"),
-    *("image_size", "normalization", "mirror", "n_train", "n_test", "epochs", "best_epoch"),
-    *("precision", "run"),
-]
 
 # What is already written stays as it is, digit for digit.
 _AS_TEXT: dict[str, Any] = {"dtype": str, "keep_default_na": False}
 
 
-def run_folder(results_dir: Path, run: str) -> Path:
-    """Where all of one training lies; made if needed."""
-    folder = results_dir / "tasks" / run
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+def joined_path(config: TaskConfig) -> Path:
+    """Where the scores of all runs of the family lie."""
+    return config.results_dir / f"{config.family}.csv"
 
 
 def check_run(folder: Path, settings: Mapping[str, Any]) -> None:
@@ -60,8 +51,8 @@ def check_run(folder: Path, settings: Mapping[str, Any]) -> None:
 def begin_run(folder: Path, settings: Mapping[str, Any], *, overwrite: bool) -> None:
     """Say in the folder whose it is; with `overwrite` what an earlier training left goes first."""
     if overwrite:
-        for name in (SETTINGS, SCORES, EPOCHS, f"*-{SHIFTS}", f"*-{CROPS}"):
-            for path in folder.glob(name):
+        for ending in ("json", "csv", "npz"):
+            for path in folder.glob(f"*.{ending}"):
                 path.unlink()
     write_text(folder / SETTINGS, json.dumps(dict(settings), indent=1) + "\n")
 
@@ -80,22 +71,21 @@ def refuse_others(where: Path, found: Mapping[str, Any], wanted: Mapping[str, An
         )
 
 
-def write_scores(results_dir: Path, run: str, rows: Sequence[Mapping[str, Any]]) -> Path:
+def write_scores(config: TaskConfig, scores: pd.DataFrame) -> None:
     """Write the scores of a run, in place of earlier ones of the same test sets, and join all
-    runs in `tasks.csv`.
+    runs of the family.
     """
-    table = pd.DataFrame([{**row, "run": run} for row in rows], columns=TASK_COLUMNS)
-    path = run_folder(results_dir, run) / SCORES
-    text = table.to_csv(index=False, float_format="%.6g")
+    path = config.folder / SCORES
+    text = scores.assign(run=config.run).to_csv(index=False, float_format="%.6g")
     table = pd.read_csv(StringIO(text), **_AS_TEXT)
-    if path.exists():
+    if path.exists() and "test_set" in table:
         before = pd.read_csv(path, **_AS_TEXT)
         table = pd.concat([before[~before["test_set"].isin(table["test_set"])], table])
     write_table(path, table)
-    with locked(results_dir / "tasks" / ".lock"):  # or one of two could join without the other
-        paths = sorted(results_dir.glob(f"tasks/*/{SCORES}"))
-        tables = [pd.read_csv(path, **_AS_TEXT) for path in paths]
-        return write_table(results_dir / TASKS_CSV, pd.concat(tables))
+    joined = joined_path(config)
+    with locked(joined.with_suffix("") / ".lock"):  # or one of two could join without the other
+        paths = sorted(joined.with_suffix("").glob(f"*/{SCORES}"))
+        write_table(joined, pd.concat([pd.read_csv(path, **_AS_TEXT) for path in paths]))
 
 
 def write_table(path: Path, table: pd.DataFrame) -> Path:

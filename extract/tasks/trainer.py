@@ -1,84 +1,116 @@
-"""One network in training: its step, its loss, its rate, and its scores on a set."""
+"""The training of any task: epoch by epoch, and on from the last one that was finished."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass
+import platform
+import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor
-from torch.nn import functional
+import torchvision
 
-from extract.tasks.metrics import SaliencyScores, SegmentationScores
-from extract.tasks.network import TaskNetwork
-from extract.tasks.pairs.masks import VOID
+from data.tools.errors import UserError
+from data.tools.progress import progress
+from data.tools.terminal import say
+from extract.tasks import saving
+from extract.tasks.task import Task
 
-WARM_UP = 0.05  # of all steps: without BatchNorm the first full-size steps can kill a VGG
+History = list[dict[str, float]]
 
 
-@dataclass
-class Trainer:
-    """A network in training, and where and how it computes."""
+def train(task: Task, checkpoint: Path, history: History) -> History:
+    """Train from the epochs in `history` to the last; returns the scores of all epochs.
 
-    network: TaskNetwork
-    optimizer: torch.optim.Optimizer
-    device: torch.device
-    dtype: torch.dtype  # of the large products; weights and losses are float32
+    After every epoch the network is saved: beside `checkpoint` with all the next epoch needs, and
+    at `checkpoint` where no epoch before was better. Raises `UserError` where the loss diverges.
+    """
+    name, begun, done = checkpoint.stem, time.monotonic(), len(history)
+    while len(history) < task.epochs and not _patience_ended(task, history):
+        epoch = len(history)
+        scores = {"train_loss": _epoch(task, name, epoch), **task.validate()}
+        history.append({"epoch": epoch + 1, **scores})
+        say(f"{name}: " + ", ".join(f"{k} {v:.4g}" for k, v in history[-1].items()))
+        provenance = {
+            **task.settings,
+            "epoch": epoch + 1,
+            "validation": {key: _plain(scores[key]) for key in scores if key != "train_loss"},
+            "threads": torch.get_num_threads(),
+            "made": _versions(),
+        }
+        if task.merit(scores) >= max(map(task.merit, history)):
+            saving.save(checkpoint, task.network, provenance)
+        training = {"optimizer": task.optimizer.state_dict(), "history": history}
+        saving.save(saving.last_path(checkpoint), task.network, provenance, training)
+    say(f"{name}: {len(history) - done} epochs in {time.monotonic() - begun:.1f} s")
+    return history
 
-    def step(self, images: Tensor, masks: Tensor, rate: float) -> float:
-        """One step of the optimiser on a batch; its loss."""
-        for group in self.optimizer.param_groups:
+
+def resume(task: Task, checkpoint: Path) -> History:
+    """Set network and optimiser to where the training stopped; the epochs that are done."""
+    # The best is written before the last: without the last, the first epoch was not finished.
+    last = saving.last_path(checkpoint)
+    if not last.exists():
+        return []
+    content = saving.restore(last, task.network)
+    try:
+        training = content["training"]
+        task.optimizer.load_state_dict(training["optimizer"])
+        return list(training["history"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise saving.no_checkpoint(last, error) from error
+
+
+def _patience_ended(task: Task, history: History) -> bool:
+    if task.patience is None or not history:
+        return False
+    merits = [task.merit(scores) for scores in history]
+    best = max(index for index, merit in enumerate(merits) if merit == max(merits))
+    return len(history) - 1 - best >= task.patience
+
+
+def _epoch(task: Task, name: str, epoch: int) -> float:
+    """One pass over the training set; the mean loss."""
+    batches = task.batches(epoch)
+    steps = task.epochs * len(batches)
+    shown = progress(
+        batches,
+        total=len(batches),
+        description=f"{name}: epoch {epoch + 1} of {task.epochs}",
+        unit="batches",
+    )
+    losses = []
+    for number, batch in enumerate(shown, start=epoch * len(batches)):
+        losses.append(_step(task, batch, task.rate(number, steps)))
+        if not math.isfinite(losses[-1]):
+            raise UserError(
+                f"the loss became {losses[-1]} in epoch {epoch + 1}: use a smaller "
+                "--learning-rate, or --precision fp32, where the task has them"
+            )
+    return float(np.mean(losses))
+
+
+def _step(task: Task, batch: Any, rate: float | None) -> float:
+    if rate is not None:
+        for group in task.optimizer.param_groups:
             group["lr"] = rate
-        loss = task_loss(self.predict(images), masks)
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        self.optimizer.step()
-        return float(loss.detach())
-
-    def predict(self, images: Tensor) -> Tensor:
-        """Logits (B, outputs, S, S) float32 of images (B, 3, S, S) float32 in [0, 1]."""
-        mixed = self.dtype != torch.float32
-        with torch.autocast(self.device.type, self.dtype, enabled=mixed):
-            logits: Tensor = self.network(images)
-        return logits
-
-    @torch.no_grad()
-    def score(
-        self, batches: Iterable[tuple[Tensor, Tensor]], classes: tuple[str, ...]
-    ) -> dict[str, float]:
-        """Scores of the network on a set, and `loss`, the mean over its batches."""
-        scores = SegmentationScores(classes) if classes else SaliencyScores()
-        losses = []
-        for images, masks in batches:
-            logits = self.predict(images)
-            losses.append(float(task_loss(logits, masks)))
-            for found, mask in zip(to_maps(logits), masks.cpu().numpy(), strict=True):
-                scores.add(found, mask.astype(np.uint8))
-        return {**scores.scores(), "loss": float(np.mean(losses))}
+    loss = task.loss(batch)
+    task.optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    task.optimizer.step()
+    return float(loss.detach())
 
 
-def task_loss(logits: Tensor, masks: Tensor) -> Tensor:
-    """Cross-entropy of logits (B, outputs, S, S) with masks (B, S, S) int64; void left out."""
-    if logits.shape[1] == 1:
-        return functional.binary_cross_entropy_with_logits(logits[:, 0], masks.float())
-    if (masks == VOID).all():
-        return logits.sum() * 0  # the mean over no pixel would be NaN
-    return functional.cross_entropy(logits, masks, ignore_index=VOID)
+def _plain(score: float) -> float | None:
+    # A class that occurs nowhere has no score: NaN, which differs from itself.
+    return None if math.isnan(score) else score
 
 
-def to_maps(logits: Tensor) -> NDArray[Any]:
-    """Saliency in [0, 1] (B, S, S) float32, or classes (B, S, S) int64, of logits."""
-    maps = logits[:, 0].sigmoid() if logits.shape[1] == 1 else logits.argmax(1)
-    return np.asarray(maps.cpu().numpy())
-
-
-def learning_rate(step: int, steps: int, largest: float) -> float:
-    """The rate of step `step` of `steps`: a linear rise, then half a cosine down to 0."""
-    warm = max(1, round(WARM_UP * steps))
-    if step < warm:
-        return largest * (step + 1) / warm
-    return largest * 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm)))
+def _versions() -> dict[str, str]:
+    return {
+        "python": platform.python_version(),
+        "torch": str(torch.__version__),
+        "torchvision": str(torchvision.__version__),
+    }

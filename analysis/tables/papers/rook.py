@@ -17,7 +17,7 @@ from data.vocabulary import ROOK_CSV, ROOK_MARGINS_CSV
 PUBLISHED = resources.files("analysis") / "published" / "small_tables.csv"
 PADDINGS = ("zeros", "none", "reflect", "replicate", "circular", "full")
 ACCURACY, PERFECT, DEAD = "accuracy", "perfect seeds", "dead seeds"
-_COLUMNS = ["images", "padding", "margin", "accuracy_percent", "dead", "seed"]
+_COLUMNS = ["images", "padding", "margin", "accuracy_percent", "dead", "seed", "run"]
 _SWEEP = ["images", "padding", "margin", "n_kernels", "n_different"]
 
 
@@ -37,7 +37,7 @@ def _read(path: Path, columns: list[str]) -> pd.DataFrame:
         return pd.DataFrame(columns=columns)
     try:
         table = pd.read_csv(path)[columns]
-        numbers = [name for name in columns if name not in ("images", "padding")]
+        numbers = [name for name in columns if name not in ("images", "padding", "run")]
         return table.astype(dict.fromkeys(numbers, float))
     except (KeyError, ValueError) as error:
         raise UserError(
@@ -54,7 +54,8 @@ def rook_measures(folder: Path) -> pd.DataFrame:
     """
     networks = _read(folder / ROOK_CSV, _COLUMNS)
     rows: list[tuple[Any, ...]] = []
-    for (images, padding, margin), part in networks.groupby(["images", "padding", "margin"]):
+    keys = ["images", "padding", "margin", "run"]
+    for (images, padding, margin, _), part in networks.groupby(keys):
         values = {
             ACCURACY: part["accuracy_percent"].mean(),
             PERFECT: 100 * (part["accuracy_percent"] == 100).mean(),

@@ -1,12 +1,8 @@
-"""Networks of one 5x5 convolution, global max pooling and a linear layer: a seed each, in one bank.
-
-The recipe is that of the notebook of Kayhan and van Gemert (CVPR 2020): PyTorch's own
-initialisation after `torch.manual_seed(seed)`, cross-entropy, SGD 0.1 with momentum 0.9, batches
-of one image in a fixed order, 100 epochs.
-"""
+"""Networks of one 5x5 convolution, global max pooling and a linear layer: a bank of seeds."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -16,7 +12,6 @@ from torch.nn import functional
 from data.vocabulary import CONTINUED
 
 KERNEL = 5
-EPOCHS, LEARNING_RATE, MOMENTUM = 100, 0.1, 0.9
 
 
 @dataclass(frozen=True)
@@ -30,12 +25,12 @@ class RookScores:
 
 
 class RookBank(nn.Module):
-    """`seeds` networks that train side by side: none reads another's parameters."""
+    """Networks of some seeds that train side by side: none reads another's parameters."""
 
-    def __init__(self, padding: str, seeds: int) -> None:
+    def __init__(self, padding: str, seeds: Sequence[int]) -> None:
         super().__init__()
         self.padding = padding
-        drawn = [_initial(seed) for seed in range(seeds)]
+        drawn = [_initial(seed) for seed in seeds]
         self.kernels = nn.Parameter(torch.stack([kernel for kernel, _, _ in drawn]))  # (R, 25)
         self.weights = nn.Parameter(torch.stack([weight for _, weight, _ in drawn]))  # (R, 2)
         self.biases = nn.Parameter(torch.stack([bias for _, _, bias in drawn]))  # (R, 2)
@@ -72,30 +67,6 @@ def extended(images: Tensor, padding: str) -> Tensor:
     cells = {"none": 0, "full": KERNEL - 1}.get(padding, KERNEL // 2)
     mode = padding if padding in CONTINUED else "constant"
     return functional.pad(images, (cells,) * 4, mode=mode) if cells else images
-
-
-def train(bank: RookBank, images: Tensor) -> RookScores:
-    """Train every network of the bank to tell images (2, 1, h, w), and score it on them."""
-    optimizer = torch.optim.SGD(bank.parameters(), lr=LEARNING_RATE, momentum=MOMENTUM)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # maps of 32x32 cost more to share out than to compute
-    try:
-        _train(bank, images, optimizer)
-    finally:
-        torch.set_num_threads(threads)
-    return score(bank, images)
-
-
-def _train(bank: RookBank, images: Tensor, optimizer: torch.optim.Optimizer) -> None:
-    for _ in range(EPOCHS):
-        for label in (0, 1):
-            logits = bank(images[label : label + 1])[:, 0]
-            labels = torch.full((len(logits),), label)
-            # The sum: each network has the gradient of its own loss.
-            loss = functional.cross_entropy(logits, labels, reduction="sum")
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
 
 
 @torch.no_grad()

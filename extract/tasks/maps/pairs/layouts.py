@@ -8,7 +8,7 @@ from data.images.files.formats import SUFFIXES
 from data.tools.errors import UserError
 from data.tools.printable import printable
 from data.tools.terminal import say
-from extract.tasks.pairs.files import refuse, shown
+from extract.tasks.maps.pairs.files import refuse, shown
 
 Pairs = list[tuple[Path, Path]]  # image and mask
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from data.images.decoding import DecodingError, decode_image, read_image_file
 from data.tools.errors import UserError
 from data.tools.progress import progress
-from extract.tasks.pairs.masks import check_pair, read_mask
+from extract.tasks.maps.pairs.masks import check_pair, read_mask
 
 SHOWN = 5  # files named in a message, of possibly hundreds
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate
 
 from data.tools.errors import UserError
-from extract.tasks.pairs.sets import PairSet
+from extract.tasks.maps.pairs.sets import PairSet
 
 
 class Batches:

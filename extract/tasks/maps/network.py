@@ -11,15 +11,15 @@ from extract.backbones.backbone import Backbone, load_backbone
 from extract.backbones.normalization import normalize
 from extract.backbones.table import find_row
 from extract.backbones.taps import run_taps, zero_image
-from extract.tasks.config import TaskConfig
-from extract.tasks.placement import placement, placement_matrix
+from extract.tasks.maps.config import MapConfig
+from extract.tasks.maps.placement import placement, placement_matrix
 
 BACKBONE = "vgg16"
 HIDDEN = 64  # channels in which the levels meet
 CELL = 4  # pixels a side of a cell of the grid on which they meet
 
 
-class TaskNetwork(nn.Module):
+class MapNetwork(nn.Module):
     """Backbone and decoder: images (B, 3, S, S) float32 in [0, 1] to logits (B, outputs, S, S).
 
     Each level passes a 1x1 convolution and is laid on one grid of S / 4 cells a side, every value
@@ -66,13 +66,8 @@ class TaskNetwork(nn.Module):
         run_taps(self.backbone, self.nodes, images, maps.__setitem__)
         return [maps[node] for node in self.nodes]
 
-    def decoder_state(self) -> dict[str, Tensor]:
-        """The state dict without the backbone."""
-        state = self.state_dict()
-        return {key: value for key, value in state.items() if not key.startswith("backbone.")}
 
-
-def build_network(config: TaskConfig, outputs: int) -> TaskNetwork:
+def build_network(config: MapConfig, outputs: int) -> MapNetwork:
     """The network of `config`; its seed decides the weights, the global random state is left.
 
     Raises `UserError` for unknown levels, weights that cannot be had, or images too small.
@@ -92,4 +87,4 @@ def build_network(config: TaskConfig, outputs: int) -> TaskNetwork:
     )
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(config.seed)  # torch.manual_seed would reseed GPUs
-        return TaskNetwork(backbone, outputs, config.image_size, config.normalization)
+        return MapNetwork(backbone, outputs, config.image_size, config.normalization)

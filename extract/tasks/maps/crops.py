@@ -9,11 +9,11 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from extract.tasks.metrics import adaptive_threshold
-from extract.tasks.trainer import Trainer, to_maps
+from extract.tasks.maps.metrics import adaptive_threshold
+from extract.tasks.maps.predictor import Predictor, to_maps
 
 if TYPE_CHECKING:
-    from extract.tasks.pairs.sets import PairSet
+    from extract.tasks.maps.pairs.sets import PairSet
 
 SCALE = 1.5  # the image, in crops
 SHIFTS = (-0.25, -0.125, 0.0, 0.125, 0.25)  # of the crop, from the image's middle, in crops
@@ -23,7 +23,7 @@ KEPT = 4  # images whose crops and predictions are kept, for the figure
 
 @torch.no_grad()
 def crop_shifts(
-    trainer: Trainer, pairs: PairSet, size: int
+    predictor: Predictor, pairs: PairSet, size: int
 ) -> tuple[pd.DataFrame, dict[str, NDArray[Any]]]:
     """Predict the salient region of crops of the same image, moved along x and along y.
 
@@ -41,8 +41,8 @@ def crop_shifts(
         image, _ = pairs.load(index, round(SCALE * size))
         for axis in ("x", "y"):
             moved = np.stack([crop(image, axis, shift, size) for shift in shifts])
-            images = torch.from_numpy(moved).to(trainer.device).permute(0, 3, 1, 2).float() / 255
-            found = to_maps(trainer.predict(images))
+            images = torch.from_numpy(moved).to(predictor.device).permute(0, 3, 1, 2).float() / 255
+            found = to_maps(predictor.predict(images))
             for shift, saliency in zip(shifts, found, strict=True):
                 place = {"image": index, "axis": axis, "shift": shift}
                 rows.append(place | {"centroid": centroid(saliency, axis)})

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from extract.tasks.pairs.scenes import Scene
-from extract.tasks.pairs.sets import PairSet
+from extract.tasks.maps.pairs.scenes import Scene
+from extract.tasks.maps.pairs.sets import PairSet
 
 MIRROR_STREAM = 1  # of the coins, beside that of the order of the images
 

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Protocol
 
 from data.tools.errors import UserError
-from extract.tasks.config import TaskConfig
-from extract.tasks.pairs.files import checked_pairs
-from extract.tasks.pairs.layouts import folder_pairs, voc_pairs, voc_root
-from extract.tasks.pairs.scenes import CLASSES, Scene, scene
+from extract.tasks.maps.config import MapConfig
+from extract.tasks.maps.pairs.files import checked_pairs
+from extract.tasks.maps.pairs.layouts import folder_pairs, voc_pairs, voc_root
+from extract.tasks.maps.pairs.scenes import CLASSES, Scene, scene
 
 GENERATED_TRAIN, GENERATED_TEST = 512, 128
 
@@ -67,7 +67,7 @@ class GeneratedPairs:
         return scene(self.task, self.first + index, self.seed, size)
 
 
-def training_pairs(config: TaskConfig) -> PairSet:
+def training_pairs(config: MapConfig) -> PairSet:
     """The training set the options ask for.
 
     Raises `UserError` where there is none, naming the pairs that cannot be used.
@@ -78,7 +78,7 @@ def training_pairs(config: TaskConfig) -> PairSet:
     return _stored_pairs(config.data, "train", config)
 
 
-def test_pairs(config: TaskConfig) -> list[PairSet]:
+def test_pairs(config: MapConfig) -> list[PairSet]:
     """The sets to score on: the training set's own, and those of `--test`.
 
     Raises `UserError` as `training_pairs`, and where two of them would have one name.
@@ -100,7 +100,7 @@ def test_pairs(config: TaskConfig) -> list[PairSet]:
     return sets
 
 
-def _stored_pairs(folder: Path, image_set: str, config: TaskConfig) -> PairSet:
+def _stored_pairs(folder: Path, image_set: str, config: MapConfig) -> PairSet:
     """The pairs of a folder; `image_set` is "train" or "val", where it has both."""
     root = voc_root(folder)
     if root is not None:
@@ -112,7 +112,7 @@ def _stored_pairs(folder: Path, image_set: str, config: TaskConfig) -> PairSet:
     return checked_pairs(name, classes, pairs[: config.limit])
 
 
-def _voc_classes(root: Path, config: TaskConfig) -> tuple[str, ...]:
+def _voc_classes(root: Path, config: MapConfig) -> tuple[str, ...]:
     from torchvision.models.segmentation import FCN_ResNet50_Weights
 
     if config.task != "segmentation":
@@ -126,7 +126,7 @@ def _voc_classes(root: Path, config: TaskConfig) -> tuple[str, ...]:
     return names
 
 
-def _own_classes(folder: Path, config: TaskConfig) -> tuple[str, ...]:
+def _own_classes(folder: Path, config: MapConfig) -> tuple[str, ...]:
     if config.task != "segmentation":
         return ()
     if config.classes is None:

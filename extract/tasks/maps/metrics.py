@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from extract.tasks.pairs.masks import VOID
+from extract.tasks.maps.pairs.masks import VOID
 
 BETA_SQUARED = 0.3  # Achanta et al. 2009: precision weighs more than recall
 THRESHOLDS = 255  # of the maximum F-measure: k / 255 for k = 1 ... 255
