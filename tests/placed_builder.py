@@ -69,7 +69,7 @@ class PlacedBuilder:
             for pooling in ("max", "mean"):
                 self._add(
                     study="corners", pooling=pooling, border=border, grid=2, chance=0.5,
-                    patch_size=56, **changes,
+                    patch_size=56, **{"gap": 8} | changes,
                 )  # fmt: skip
         return self
 
@@ -80,10 +80,11 @@ class PlacedBuilder:
             **{"reading": "ordered", "solver": "softmax", "grid": 3, "border": 0},
             **{"canvas": "black", "patches": "samples", "patch_size": 32, "ring": ""},
             **{"n_train_patches": 140, "n_test_patches": TEST_PATCHES, "permutations": 1},
-            **{"seed": 0},
+            **{"seed": 0, "gap": 0},
             **changes,
         }
-        place = f"{row['study']}{row['grid']}-{row['border']}-{row['canvas']}-{row['patches']}"
+        where = ("study", "grid", "border", "gap", "canvas", "patches")
+        place = "-".join(str(row[name]) for name in where)
         row["run"] = "-".join(
             ["placed", row["backbone"], row["weights"], row["backbone_padding"], place]
         )

@@ -229,6 +229,7 @@ def test_networks_of_several_seeds_are_calibrated_on_the_same_samples(tmp_path: 
         ({"grid": (1,)}, "grid.* 1 must be at least 2"),
         ({"border": (16,)}, "placed grid has no use for border"),
         ({"placed": "corners"}, "placed corners has no use for grid"),
+        ({"gap": 8}, "placed grid has no use for gap"),
         ({"limit": 3}, "placed grid has no use for limit"),
         ({"jobs": 2}, "placed grid has no use for jobs"),
         ({"crop_border": 1}, "placed grid has no use for crop_border"),

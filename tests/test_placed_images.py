@@ -11,6 +11,7 @@ from data.images.placed.patches import Patches, load_patches
 from data.images.placed.placement import HELD_OUT, TEST, TRAIN, Layout, PlacedImages
 from data.images.placed.shapes import SHAPES
 from data.tools.errors import UserError
+from extract.placed.config import PlacedConfig
 
 
 @pytest.fixture(scope="module")
@@ -94,3 +95,16 @@ def test_sets_that_cannot_be_had_are_refused(tmp_path: Path):
         load_patches(str(tmp_path / "nothing"), 10, 32, seed=0, root=None)
     with pytest.raises(UserError, match="9 patches cannot be split"):
         load_patches("samples", 9, 32, seed=0, root=None)
+
+
+def test_the_two_corners_are_a_multiple_of_the_stride_apart_unless_asked(shapes):
+    """56 pixels apart, as on a canvas of 112, the strides of a network sample the two unlike."""
+    for gap, canvas in ((None, 120), (0, 112), (5, 117)):
+        config = PlacedConfig("resnet18", placed="corners", border=(16,), gap=gap)
+        (layout,) = config.layouts
+        assert (layout.canvas_size, layout.image_size) == (canvas, canvas + 32)
+        images = PlacedImages(load_patches("shapes", 10, 56, seed=0, root=None), layout, "black", 0)
+        last = images.load(1)
+        place = np.s_[canvas - 40 : canvas + 16, canvas - 40 : canvas + 16]
+        np.testing.assert_array_equal(last[place], images.patches.pixels[0])
+        assert last.sum() == last[place].sum()

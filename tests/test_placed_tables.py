@@ -129,6 +129,19 @@ def test_k4_sets_ours_beside_the_published_only_where_the_network_is_the_same(ta
     assert "cells missing: `extract-features --backbone resnet18 --weights imagenet" in text
 
 
+def test_corners_of_two_canvases_stand_in_blocks_of_their_own(tmp_path: Path):
+    PlacedBuilder().corners().corners(gap=0).write(tmp_path)
+    path = tmp_path / "placed.csv"
+    rows = pd.read_csv(path, dtype=str, keep_default_na=False)
+    assert set(read_placed(tmp_path)["gap"]) == {0, 8}
+    make_tables(TablesConfig(results_dir=tmp_path, out=tmp_path / "tables", format=("csv",)))
+    cells = pd.read_csv(tmp_path / "tables" / "table_K4.csv")
+    blocks = cells.loc[cells["accuracy_percent"].notna(), "condition"].unique()
+    assert ["8 pixels apart" in block for block in blocks] == [True, False]
+    rows[rows["gap"] == "0"].drop(columns="gap").to_csv(path, index=False)
+    assert set(read_placed(tmp_path)["gap"]) == {0}  # of an older version
+
+
 def test_d_shows_paddings_by_canvas_and_ring(tables: Path):
     lines = [line for line in read(tables / "table_D.md") if line["line"] == "ours"]
     (circular,) = [

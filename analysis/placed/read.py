@@ -37,7 +37,9 @@ _RING = Kind(
     lambda text: text or EVERY_CELL,
     lambda value: value == EVERY_CELL or value.isdigit(),
 )
-_PLACED_KINDS = dict.fromkeys(PLACED_COLUMNS, TEXT) | {
+# Columns that older results lack.
+_GAP = {"gap": Kind("a whole number of at least 0", lambda text: int(text or 0), lambda n: n >= 0)}
+_PLACED_KINDS = dict.fromkeys((name for name in PLACED_COLUMNS if name not in _GAP), TEXT) | {
     "study": among("grid", "corners"),
     "pooling": among("mean", "max"),
     "grid": whole(2),
@@ -53,7 +55,7 @@ _PLACED_KINDS = dict.fromkeys(PLACED_COLUMNS, TEXT) | {
     "permutations": whole(0),
     "seed": whole(0),
 }
-_STUDY = ["study", "grid", "border", "canvas", "patches", "patch_size"]
+_STUDY = ["study", "grid", "border", "gap", "canvas", "patches", "patch_size"]
 _PATCH_KINDS = dict.fromkeys(PLACED_KEY, TEXT) | {
     "ring": _RING,
     "patch": whole(0),
@@ -97,7 +99,7 @@ def read_placed(folder: Path) -> pd.DataFrame:
     a damaged file.
     """
     key = [*PLACED_KEY, "seed"]
-    rows = _read(folder / PLACED, _PLACED_KINDS, key)
+    rows = _read(folder / PLACED, _PLACED_KINDS, key, _GAP)
     conditions = [_condition(row) for row in rows.itertuples()]
     return rows.assign(
         condition=pd.Series(conditions, rows.index, dtype=object),
@@ -153,8 +155,9 @@ def networks(rows: pd.DataFrame, key: list[str]) -> pd.Series:
 
 
 def _condition(row: Any) -> str:
+    apart = f"{row.gap} pixels apart, " if row.study == "corners" else ""
     return (
-        f"patches {row.patches}, {row.patch_size} x {row.patch_size} pixels, "
+        f"patches {row.patches}, {row.patch_size} x {row.patch_size} pixels, {apart}"
         f"{row.n_train_patches} to train and {row.n_test_patches} to test, seed {row.seed}, "
         f"{_SOLVERS.get(row.solver, row.solver)}"
     )

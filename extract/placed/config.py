@@ -16,6 +16,7 @@ from extract.config import ExtractConfig
 
 GRID, CORNERS = "grid", "corners"
 KINDS = (GRID, CORNERS)
+STRIDE = 32  # pixels, of the last level of the usual networks
 _PATCH_SIZE = {GRID: 32, CORNERS: 56}  # PermuteNet's CIFAR images; Kayhan and van Gemert's
 
 # What says something of images in folders alone, and of feature caches alone.
@@ -44,6 +45,12 @@ class PlacedConfig(ExtractConfig):
     )
     border: tuple[int, ...] = setting(
         "Placed in corners: black pixels around the canvas (repeatable; default 0).", (), at_least=0
+    )
+    gap: int | None = setting(
+        "Placed in corners: canvas pixels between the two places (default: what makes their "
+        f"distance a multiple of {STRIDE} pixels, so that strides sample both alike).",
+        None,
+        at_least=0,
     )
     canvas: tuple[str, ...] = setting(
         f"Placed: {', '.join(CANVASES)} or RRGGBB (repeatable; default black).", ()
@@ -87,7 +94,7 @@ class PlacedConfig(ExtractConfig):
     @property
     def _idle(self) -> tuple[str, ...]:
         """Options that say nothing of placed images of this kind."""
-        layout = ("border",) if self.placed == GRID else ("grid",)
+        layout = ("border", "gap") if self.placed == GRID else ("grid",)
         return (*layout, *_OF_FOLDERS, *(() if self.aligned else _OF_FEATURE_CACHES))
 
     @property
@@ -96,27 +103,26 @@ class PlacedConfig(ExtractConfig):
         assert self.placed is not None
         size = self.patch_size or _PATCH_SIZE[self.placed]
         if self.placed == CORNERS:
-            return [Layout(CORNERS, 2, size, border) for border in self.border or (0,)]
+            gap = -size % STRIDE if self.gap is None else self.gap
+            return [Layout(CORNERS, 2, size, border, gap) for border in self.border or (0,)]
         return [Layout(GRID, grid, size) for grid in self.grid or (3, 7)]
 
     def aligned_folder(self, images: PlacedImages) -> Path:
         """Where the feature caches of placed images go: never beside those of other images."""
         layout = images.layout
-        where = f"g{layout.grid}" if layout.kind == GRID else f"corners-b{layout.border}"
-        parts = ["placed-maps", where, images.canvas, f"P{layout.patch_size}", images.patches.name]
+        size = f"P{layout.patch_size}"
+        parts = ["placed-maps", layout.name, images.canvas, size, images.patches.name]
         parts += ["mirrored"] * self.mirrored
         return self.cache_dir / safe_name("-".join(parts))
 
-    def placed_folder(self, identity: PlacedIdentity) -> Path:
+    def placed_folder(self, identity: PlacedIdentity, layout: Layout) -> Path:
         """Where the pooled cache of this identity goes."""
-        size = f"P{identity.patch_size}"
-        where = f"g{identity.grid}" if self.placed == GRID else f"corners-b{identity.border}"
         parts = ["placed", identity.backbone, identity.weights, identity.padding]
         if self.protocol != "paper":
             parts.append(self.protocol)
         if self.normalization is not None:
             parts.append(f"normalization-{self.normalization}")
-        parts += [where, identity.canvas, size, identity.patches]
+        parts += [layout.name, identity.canvas, f"P{layout.patch_size}", identity.patches]
         if self.mirrored:
             parts.append("mirrored")
         if self.seed:

@@ -44,6 +44,7 @@ def describe_placed(
         kind=layout.kind,
         grid=layout.grid,
         border=layout.border,
+        gap=layout.gap,
         patch_size=layout.patch_size,
         cells=tuple(layout.cells),
         canvas=images.canvas,

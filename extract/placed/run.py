@@ -115,7 +115,7 @@ class PlacedJob:
             device=self._device.type,
             calibration_images=self.statistics.images_sha256,
         )
-        folder = self.config.placed_folder(identity)
+        folder = self.config.placed_folder(identity, self.images.layout)
         with PooledWriter(folder, identity) as writer:
             if self.config.overwrite:
                 writer.discard()

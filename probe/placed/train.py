@@ -148,6 +148,7 @@ class PlacedRun:
             "backbone_padding": identity.padding,
             "grid": identity.grid,
             "border": identity.border,
+            "gap": identity.gap,
             "canvas": identity.canvas,
             "patches": identity.patches,
             "patch_size": identity.patch_size,

@@ -68,7 +68,9 @@ def write_all_placed(results_dir: Path) -> Path:
     with locked(results_dir / LOCK):
         for name, columns in wanted.items():
             table = pd.concat(tables_of_runs(results_dir, name)).fillna("")
-            write_bytes(results_dir / name, csv_bytes(table[[*columns, "head"]]))
+            # Runs of an older version lack the newest columns.
+            table = table.reindex(columns=[*columns, "head"], fill_value="")
+            write_bytes(results_dir / name, csv_bytes(table))
     return results_dir / PLACED
 
 

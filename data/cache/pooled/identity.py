@@ -37,6 +37,7 @@ class PlacedIdentity:
     kind: str = "grid"  # or "corners"
     grid: int = 3  # cells a side
     border: int = 0  # pixels
+    gap: int = 0  # pixels between the cells
     patch_size: int = 32  # pixels a side
     cells: tuple[tuple[int, int], ...] = ()  # row and column of each
     canvas: str = "black"

@@ -25,19 +25,33 @@ class Layout:
     """Where the cells of a canvas lie.
 
     A grid of k x k cells, numbered by rows (PermuteNet: label = row * k + column), tiles the
-    canvas. Two corners are its first and last cell for k = 2, inside a black border (Kayhan and
-    van Gemert 2020, figure 4).
+    canvas. Two corners are its first and last cell for k = 2, with a gap between the cells, inside
+    a black border (Kayhan and van Gemert 2020, figure 4: a canvas of 112 pixels in the paper, of
+    120 in their code).
     """
 
     kind: str  # "grid" or "corners"
     grid: int  # k, cells a side
     patch_size: int  # P, pixels a side
     border: int = 0  # pixels, black, on all sides
+    gap: int = 0  # pixels of canvas between neighbouring cells
 
     @property
     def image_size(self) -> int:
         """S, pixels a side."""
-        return self.grid * self.patch_size + 2 * self.border
+        return self.canvas_size + 2 * self.border
+
+    @property
+    def canvas_size(self) -> int:
+        """Pixels a side of the canvas, without its border."""
+        return self.grid * self.patch_size + (self.grid - 1) * self.gap
+
+    @property
+    def name(self) -> str:
+        """What folders call it."""
+        if self.kind == "grid":
+            return f"g{self.grid}"
+        return f"corners-b{self.border}" + (f"-gap{self.gap}" if self.gap else "")
 
     @property
     def cells(self) -> list[tuple[int, int]]:
@@ -81,11 +95,11 @@ class PlacedImages:
     def load(self, index: int) -> Pixels:
         """Image `index`, (S, S, 3) uint8 RGB."""
         patch, cell = divmod(index, len(self.layout.cells))
-        size, border = self.layout.patch_size, self.layout.border
-        row, column = self.layout.cells[cell]
-        canvas = self._canvas(patch, self.layout.grid * size)
-        place = np.s_[row * size : (row + 1) * size, column * size : (column + 1) * size]
-        canvas[place] = self.patches.pixels[patch]
+        layout = self.layout
+        size, border = layout.patch_size, layout.border
+        top, left = ((size + layout.gap) * place for place in layout.cells[cell])
+        canvas = self._canvas(patch, layout.canvas_size)
+        canvas[top : top + size, left : left + size] = self.patches.pixels[patch]
         image = np.pad(canvas, ((border, border), (border, border), (0, 0)))
         return np.ascontiguousarray(image[:, ::-1]) if self.mirrored else image
 
