@@ -1,13 +1,10 @@
 """The report: one page with everything inside, in HTML and in a real browser."""
 
-import json
 import re
-import shutil
-import subprocess
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from pages import Page
 from results_builder import ResultsBuilder, demo_results
 
 from analysis.config import TablesConfig
@@ -23,33 +20,7 @@ FIGURES = [
     *("spc_by_level", "spc_by_depth", "error_by_border"),
 ]
 ALL = ("f1", "f2", "f3", "f4", "f5")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-BROWSER_OPTIONS = [
-    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
-    *("--disable-sync", "--disable-background-networking", "--disable-component-update"),
-    *("--enable-logging=stderr", "--virtual-time-budget=5000", "--dump-dom"),
-]
 WILD = "<img src=x onerror=alert(1)>&\"'"
-
-
-class Page(HTMLParser):
-    """What a test asks of a page: its tags with attributes, and its text."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.words: list[str] = []
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_data(self, data: str) -> None:
-        self.words.append(data)
-
-    @property
-    def text(self) -> str:
-        return " ".join(" ".join(self.words).split())
 
 
 @pytest.fixture(scope="module")
@@ -155,79 +126,3 @@ def test_names_from_outside_are_escaped(tmp_path: Path):
     assert all("onerror" not in attributes for _, attributes in page.tags)
     assert [tag for tag, _ in page.tags].count("script") == 1
     assert WILD in page.text
-
-
-HOOK = """
-<script>
-const shown = (selector) => Array.from(document.querySelectorAll(selector))
-  .filter((e) => getComputedStyle(e).display !== "none").length;
-const button = (name) => document.querySelector(`[data-toggle=${name}]`);
-const outcome = { before: shown("td .published"), intervals: shown("td .interval") };
-button("published").click();
-outcome.published = shown("td .published");
-outcome.all_published = document.querySelectorAll("td .published").length;
-button("difference").click();
-outcome.differences = shown("td .difference");
-button("interval").click();
-outcome.no_intervals = shown("td .interval");
-button("published").click();
-outcome.after = shown("td .published");
-const table = document.querySelector("#tables table");
-const column = () => Array.from(table.tBodies[0].rows).map((r) => r.cells[2].dataset.sort);
-const sort = table.querySelectorAll("thead .sort")[2];
-outcome.source = column();
-sort.click(); outcome.ascending = column();
-outcome.said = sort.parentElement.getAttribute("aria-sort");
-sort.click(); outcome.descending = column();
-sort.click(); outcome.again = column();
-outcome.images = Array.from(document.images).map((i) => i.complete && i.naturalWidth > 0);
-outcome.wide = document.documentElement.scrollWidth - document.documentElement.clientWidth;
-const pre = document.createElement("pre");
-pre.id = "outcome";
-pre.textContent = JSON.stringify(outcome);
-document.body.append(pre);
-</script>
-</body>
-"""
-
-
-def browse(path: Path, profile: Path, width: int) -> tuple[dict, str]:
-    """What the hook found, and what the browser's console said."""
-    hooked = profile.with_suffix(".html")
-    hooked.write_text(path.read_text().replace("</body>", HOOK))
-    command = [CHROMIUM, *BROWSER_OPTIONS, f"--window-size={width},900"]
-    done = subprocess.run(
-        [*command, f"--user-data-dir={profile}", hooked.as_uri()],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=True,
-    )
-    found = re.search(r'<pre id="outcome">(.*?)</pre>', done.stdout, re.DOTALL)
-    assert found, "the page's scripts did not run to their end"
-    console = [line for line in done.stderr.splitlines() if "CONSOLE" in line]
-    return json.loads(found.group(1).replace("&lt;", "<").replace("&amp;", "&")), "\n".join(console)
-
-
-@pytest.mark.skipif(not CHROMIUM, reason="chromium is not installed")
-@pytest.mark.parametrize("width", [1280, 500])
-def test_in_a_browser_it_loads_toggles_and_sorts(path: Path, tmp_path: Path, width: int):
-    outcome, console = browse(path, tmp_path / "profile", width)
-    assert console == ""
-    assert outcome["images"] == [True] * len(FIGURES)
-    assert outcome["wide"] <= 0, "the page itself must not scroll sideways"
-    assert outcome["before"] == outcome["after"] == 0
-    tables = position_tables()
-    arranged = tables["table"].isin(["1", "2a", "2b", "3", "4", "R2"]).sum()
-    assert outcome["published"] == outcome["all_published"] == 2 * arranged
-    assert outcome["differences"] > 100
-    assert outcome["intervals"] > 100
-    assert outcome["no_intervals"] == 0
-    values = [float(text) for text in outcome["source"] if text]
-    gaps = [""] * (len(outcome["source"]) - len(values))
-    assert gaps, "a missing value must be among the sorted ones"
-    assert outcome["said"] == "ascending"
-    as_numbers = [[float(t) for t in outcome[k] if t] for k in ("ascending", "descending")]
-    assert as_numbers == [sorted(values), sorted(values, reverse=True)]
-    assert outcome["ascending"][-len(gaps) :] == outcome["descending"][-len(gaps) :] == gaps
-    assert outcome["again"] == outcome["source"]

@@ -46,4 +46,6 @@ def scale_of(values: Iterable[float]) -> Scale:
 
 
 def _tick(value: float) -> str:
-    return "0" if abs(value) < 1e-9 else number(round(value, 2), signed=True).rstrip("0")
+    if abs(value) < 1e-9:
+        return "0"
+    return number(round(value, 2), signed=True).rstrip("0").rstrip(".")
