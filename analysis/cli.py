@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from analysis.config import TablesConfig
-from data.tools.command import stage_command
+from data.tools.command.stages import Stage, stage_command
 from data.tools.terminal import show
 
 
@@ -14,8 +14,7 @@ def _run(config: TablesConfig) -> None:
 
 
 main = stage_command(
-    TablesConfig,
-    _run,
+    Stage(TablesConfig, _run),
     help="Set the scores of train-probes beside the published ones: tables, figures, a report.",
     resume="run the same command again, it starts afresh and takes seconds",
 )

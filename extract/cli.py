@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import click
 
-from data.tools.command import instead, stage_command
+from data.tools.command.stages import Stage, instead, stage_command
 from data.tools.errors import UserError
 from data.tools.terminal import show
 from extract.placed.config import PlacedConfig
@@ -24,6 +25,13 @@ def _run(config: PlacedConfig) -> None:
     from extract.placed.run import extract_placed
 
     show("\n".join(map(str, extract_placed(config))))
+
+
+def _check(config: PlacedConfig) -> None:
+    from extract.run import check_backbone
+
+    for image_size in config.image_sizes:
+        check_backbone(replace(config, image_size=image_size))
 
 
 def _list_backbones(_: bool) -> None:
@@ -96,8 +104,7 @@ def _verify(folder: Path) -> None:
 
 
 main = stage_command(
-    PlacedConfig,
-    _run,
+    Stage(PlacedConfig, _run, _check),
     help="Run a frozen backbone once over every image and keep its levels in a feature cache.",
     resume=_RESUME,
 )

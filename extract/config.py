@@ -26,7 +26,10 @@ _OF_ONE_CALL = (
 class ExtractConfig:
     """Settings of `extract_features`; each field is an option of `extract-features`."""
 
-    backbone: str = setting("The frozen network; --list-backbones lists them.")
+    backbone: str = setting(
+        "The frozen network; --list-backbones lists them (repeatable: a cache for each).",
+        grid=True,
+    )
     weights: str = setting(
         "imagenet, random, weights of a package (--list-weights), a checkpoint file, or own: what "
         "a factory of yours returns.",
@@ -46,7 +49,11 @@ class ExtractConfig:
         None,
     )
     padding: str = setting(
-        "What the backbone's convolutions see beyond the border.", "zeros", choices=PADDINGS
+        "What the backbone's convolutions see beyond the border (repeatable: a cache for each "
+        "backbone and padding).",
+        "zeros",
+        choices=PADDINGS,
+        grid=True,
     )
     train: Path | None = setting(
         "Folder of images to train heads on; without it, embedded samples.", None

@@ -8,6 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from data.cache.files.manifest import Manifest, describe_images
 from data.cache.files.members import INDEX
 from data.cache.identity import Identity
@@ -85,15 +87,8 @@ def _prepare(
     images: Mapping[str, Any] | ImageSource | None,
 ) -> Job:
     """Everything that can be refused, the quick things first."""
-    device = find_device(config.device)
-    precision = resolve_precision(config.precision, device)
-    check_engine(config.engine, device)
-    compression_filters(config.compression)  # refuses while nothing is done yet
     command = "" if backbone or images else config.command
-    backbone = backbone or load_configured(config)
-    backbone.weights = free_label(config, backbone)
-    channels = LevelExtractor(backbone, config.features).channels(config.image_size)
-    identity = describe_extraction(config, backbone, channels, device=device, precision=precision)
+    device, backbone, identity = _describe(config, backbone)
     folder = _folder(config, identity)
     found = open_images(
         images or {"train": config.train, "test": config.test},
@@ -109,6 +104,27 @@ def _prepare(
     identity = replace(identity, images=described, sources=found.places, command=command)
     manifest = Manifest(identity, tuple(found.records), tuple(found.bad))
     return Job(config, device, backbone, found, CacheWriter(folder, manifest))
+
+
+def check_backbone(config: ExtractConfig) -> None:
+    """Raise `UserError` where there is no such network, padding, device or folder to write to."""
+    _, _, identity = _describe(config, None)
+    _folder(config, identity)
+
+
+def _describe(
+    config: ExtractConfig, backbone: Backbone | None
+) -> tuple[torch.device, Backbone, Identity]:
+    """Where to compute, with what network, and what it makes, the images and calibration aside."""
+    device = find_device(config.device)
+    precision = resolve_precision(config.precision, device)
+    check_engine(config.engine, device)
+    compression_filters(config.compression)  # refuses while nothing is done yet
+    backbone = backbone or load_configured(config)
+    backbone.weights = free_label(config, backbone)
+    channels = LevelExtractor(backbone, config.features).channels(config.image_size)
+    identity = describe_extraction(config, backbone, channels, device=device, precision=precision)
+    return device, backbone, identity
 
 
 def _folder(config: ExtractConfig, identity: Identity) -> Path:

@@ -31,8 +31,7 @@ def find_caches(config: CacheConfig, protocol: str | None = None) -> list[Featur
     caches, faults = _open(folders)
     if not caches:
         raise UserError(faults[0])
-    if config.backbone:
-        caches = _of_backbones(caches, config, faults)
+    caches = _asked_for(caches, config, faults)
     for fault in faults:
         say(f"left out: {fault}")
     if protocol:
@@ -70,18 +69,21 @@ def _open(folders: list[Path]) -> tuple[list[FeatureCache], list[str]]:
     return caches, faults
 
 
-def _of_backbones(
+def _asked_for(
     caches: list[FeatureCache], config: CacheConfig, faults: list[str]
 ) -> list[FeatureCache]:
-    found = sorted({cache.identity.backbone for cache in caches})
-    for name in config.backbone:
-        if name not in found:
-            others = f" ({'; '.join(faults)})" if faults else ""
-            raise UserError(
-                f"no cache of backbone {name!r} in {config.cache_dir}: it has "
-                f"{', '.join(found)}{others}; run extract-features --backbone {name} first"
-            )
-    return [cache for cache in caches if cache.identity.backbone in config.backbone]
+    """The caches of the backbones and paddings asked for; every name must have one."""
+    for option in ("backbone", "padding"):
+        found = sorted({getattr(cache.identity, option) for cache in caches})
+        for name in getattr(config, option):
+            if name not in found:
+                others = f" ({'; '.join(faults)})" if faults else ""
+                raise UserError(
+                    f"no cache of {option} {name!r} in {config.cache_dir}: it has "
+                    f"{', '.join(found)}{others}; run extract-features --{option} {name} first"
+                )
+        caches = [c for c in caches if config.wants(c.identity.backbone, c.identity.padding)]
+    return caches
 
 
 def _once_each(caches: list[FeatureCache]) -> list[FeatureCache]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from data.tools.command import USUAL, flag_command
+from data.tools.command.stages import USUAL, Stage, flag_command
 from data.tools.terminal import show
 from probe.channels.config import ChannelConfig
 from probe.config import ProbeConfig
@@ -41,10 +41,10 @@ def _run_segmentation(config: SegmentationConfig) -> None:
 
 main = flag_command(
     {
-        USUAL: (ProbeConfig, _run_maps),
-        "placed": (PlacedProbeConfig, _run_placed),
-        "channels": (ChannelConfig, _run_channels),
-        "segmentation": (SegmentationConfig, _run_segmentation),
+        USUAL: Stage(ProbeConfig, _run_maps),
+        "placed": Stage(PlacedProbeConfig, _run_placed),
+        "channels": Stage(ChannelConfig, _run_channels),
+        "segmentation": Stage(SegmentationConfig, _run_segmentation),
     },
     {
         "placed": "Read places and classes from every pooled cache (extract-features --placed), "

@@ -12,7 +12,7 @@ from data.tools.device import check_device
 from data.tools.errors import UserError
 from data.tools.parallel import BACKENDS, check_cluster, check_scheduler
 from data.tools.settings import check_settings, command_line, setting, spelled
-from data.vocabulary import ALL_LEVELS, LEVELS
+from data.vocabulary import ALL_LEVELS, LEVELS, PADDINGS
 from probe.heads.kind import probe_names
 from probe.heads.spec import DENSE, DEPTHS, KERNEL_SIZES, PROBE_PADDINGS
 
@@ -24,9 +24,18 @@ class CacheConfig:
     cache_dir: Path = setting("Folder of the feature caches.", Path("features"))
     results_dir: Path = setting("Folder to write scores and trained heads to.", Path("results"))
     backbone: tuple[str, ...] = setting("Only caches of this backbone (repeatable).", ())
+    padding: tuple[str, ...] = setting(
+        "Only caches of this padding of the backbone (repeatable).", (), choices=PADDINGS
+    )
 
     def __post_init__(self) -> None:
         check_settings(self)
+
+    def wants(self, backbone: str, padding: str) -> bool:
+        """Whether a cache of these is among those asked for."""
+        return backbone in (self.backbone or (backbone,)) and padding in (
+            self.padding or (padding,)
+        )
 
 
 @dataclass(frozen=True)

@@ -38,12 +38,14 @@ def setting(
     at_least: float | None = None,
     at_most: float | None = None,
     check: Callable[[Any], object] | None = None,
+    grid: bool = False,
 ) -> Any:
     """A field of a configuration dataclass whose `__post_init__` calls `check_settings`.
 
     Without a default it is required; a `tuple[...]` field is a repeatable option. `choices` are
     the values it may have (a function where others can be added), `at_least` and `at_most` its
     range, and `check` raises `ValueError`, with reason and remedy, for a value it does not take.
+    An option of a `grid` may be given several times on the command line, for a configuration each.
     """
     metadata = {
         "help": help,
@@ -51,6 +53,7 @@ def setting(
         "at_least": at_least,
         "at_most": at_most,
         "check": check,
+        "grid": grid,
     }
     if default is dataclasses.MISSING:
         return dataclasses.field(metadata=metadata)

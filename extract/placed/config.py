@@ -84,11 +84,10 @@ class PlacedConfig(ExtractConfig):
             if self.placed is not None and name in self._idle:
                 study = f"{spelled('placed')} {self.placed}"
                 raise UserError(f"{study} has no use for {spelled(name)}: leave it out")
-        sizes = [layout.image_size for layout in self.layouts] if self.placed else []
-        if self.placed and self.image_size not in (IMAGE_SIZE, *sizes):
+        if self.image_size not in (IMAGE_SIZE, *self.image_sizes):
             raise UserError(
                 f"{spelled('image_size')} {self.image_size}: the layout gives the images "
-                f"{' and '.join(map(str, sizes))} pixels; leave it out"
+                f"{' and '.join(map(str, self.image_sizes))} pixels; leave it out"
             )
 
     @property
@@ -106,6 +105,11 @@ class PlacedConfig(ExtractConfig):
             gap = -size % STRIDE if self.gap is None else self.gap
             return [Layout(CORNERS, 2, size, border, gap) for border in self.border or (0,)]
         return [Layout(GRID, grid, size) for grid in self.grid or (3, 7)]
+
+    @property
+    def image_sizes(self) -> list[int]:
+        """Pixels a side of the images that the backbone sees, of every layout."""
+        return [layout.image_size for layout in self.layouts] if self.placed else [self.image_size]
 
     def aligned_folder(self, images: PlacedImages) -> Path:
         """Where the feature caches of placed images go: never beside those of other images."""

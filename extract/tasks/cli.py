@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from data.tools.command import choice_command
+from data.tools.command.stages import Stage, choice_command
 from data.tools.terminal import show
 from extract.tasks.table import TASKS
 
@@ -17,7 +17,7 @@ def _run(config: Any) -> None:
 
 main = choice_command(
     "task",
-    {name: (row.config, _run) for name, row in TASKS.items()},
+    {name: Stage(row.config, _run) for name, row in TASKS.items()},
     help="Train a network on a task: VGG16 for saliency or segmentation, for extract-features "
     "--weights FILE to read, or the small networks of figure 1 of Kayhan and van Gemert (rook).",
     resume="run the command again without --overwrite to go on from the last finished epoch",

@@ -70,11 +70,15 @@ class _Pooled:
 
 
 def _pooled(config: ChannelConfig) -> _Pooled:
-    folder, names = config.cache_dir, config.backbone
+    folder, wants = config.cache_dir, config.wants
     if not any(map(is_pooled, (folder, *folder.glob("*")))):
         return _Pooled([], [])
     plain, mirrored = (
-        [c for c in find_pooled(folder, mirrored=m) if not names or c.identity.backbone in names]
+        [
+            cache
+            for cache in find_pooled(folder, mirrored=m)
+            if wants(cache.identity.backbone, cache.identity.padding)
+        ]
         for m in (False, True)
     )
     return _Pooled(plain, mirrored)

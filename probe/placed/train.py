@@ -44,12 +44,13 @@ def train_placed(config: PlacedProbeConfig) -> Path:
     runs = [
         PlacedRun(cache, config, threads)
         for cache in find_pooled(config.cache_dir)
-        if not config.backbone or cache.identity.backbone in config.backbone
+        if config.wants(cache.identity.backbone, cache.identity.padding)
     ]
     if not runs:
         raise UserError(
             f"no pooled cache in {config.cache_dir} is of images as they are and of "
-            f"{', '.join(config.backbone) or 'any backbone'}: run extract-features --placed first"
+            f"{', '.join(config.backbone) or 'any backbone'} with "
+            f"{', '.join(config.padding) or 'any padding'}: run extract-features --placed first"
         )
     for run in runs:
         run.begin()

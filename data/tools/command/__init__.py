@@ -1,0 +1,1 @@
+"""Command lines made from configuration dataclasses, and the exit codes all commands share."""
