@@ -82,8 +82,13 @@ def _asked_for(
                     f"no cache of {option} {name!r} in {config.cache_dir}: it has "
                     f"{', '.join(found)}{others}; run extract-features --{option} {name} first"
                 )
-        caches = [c for c in caches if config.wants(c.identity.backbone, c.identity.padding)]
-    return caches
+    kept = [c for c in caches if config.wants(c.identity.backbone, c.identity.padding)]
+    if not kept:
+        raise UserError(
+            f"no cache in {config.cache_dir} is of backbone {' or '.join(config.backbone)} with "
+            f"padding {' or '.join(config.padding)}: run extract-features with both first"
+        )
+    return kept
 
 
 def _once_each(caches: list[FeatureCache]) -> list[FeatureCache]:

@@ -44,6 +44,9 @@ def test_every_combination_has_the_cache_it_has_alone(tmp_path: Path, monkeypatc
     }
     with pytest.raises(UserError, match=r"no cache of padding 'none' .* it has reflect, zeros"):
         find_caches(CacheConfig(padding=("none",)))
+    Path("features/squeezenet1_0-random-zeros-image-size-32").rename(tmp_path / "away")
+    with pytest.raises(UserError, match="is of backbone squeezenet1_0 with padding zeros"):
+        find_caches(CacheConfig(backbone=("squeezenet1_0",), padding=("zeros",)))
 
 
 def test_a_bad_combination_is_named_first_and_costs_no_other(tmp_path: Path, monkeypatch) -> None:
