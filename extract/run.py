@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import joblib
 import torch
 
 from data.cache.files.manifest import Manifest, describe_images
@@ -30,7 +31,7 @@ from extract.engine import check_engine
 from extract.identity import describe_extraction
 from extract.levels import LevelExtractor
 from extract.precision import resolve_precision
-from extract.shards.job import Job, count_cores, load_configured, run_task
+from extract.shards.job import Job, load_configured, run_task
 from extract.shards.pipeline import ShardReport
 from extract.weights_label import free_label
 
@@ -94,7 +95,7 @@ def _prepare(
         images or {"train": config.train, "test": config.test},
         limit=config.limit,
         seed=IMAGES_SEED,
-        num_workers=count_cores() if config.num_workers is None else config.num_workers,
+        num_workers=joblib.cpu_count() if config.num_workers is None else config.num_workers,
         image_size=config.image_size,
         scans=config.cache_dir / SCANS,
     )

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+import joblib
 import torch
 
 from data.cache.files.manifest import Manifest
@@ -131,14 +131,7 @@ def resolve_workers(config: ExtractConfig) -> int:
     """How many threads decode images."""
     if config.num_workers is not None:
         return config.num_workers
-    return max(1, min(MOST_WORKERS, count_cores() // 2))
-
-
-def count_cores() -> int:
-    """Cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):  # not on macOS
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    return max(1, min(MOST_WORKERS, joblib.cpu_count() // 2))
 
 
 def run_task(

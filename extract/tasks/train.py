@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+import joblib
 import pandas as pd
 import torch
 
@@ -36,7 +36,7 @@ def train_backbone(config: TaskConfig) -> Path:
     runs = config.each_seed()
     for run in runs:
         _check_places(run)
-    cores = len(os.sched_getaffinity(0))
+    cores = joblib.cpu_count()  # that this process may use
     jobs = 1 if torch.cuda.is_available() else min(len(runs), cores)  # runs would share the GPU
     if jobs == 1:
         for run in runs:
