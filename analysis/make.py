@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from analysis.claims.verdicts import compare_readings, decide
+from analysis.claims.verdicts import COMPARED, compare_readings, decide
 from analysis.config import FIGURE_FORMATS, FORMATS, TablesConfig
 from analysis.placed.claims import compare_placed
 from analysis.placed.read import has_placed
@@ -237,7 +237,8 @@ def _comparisons(
 ) -> pd.DataFrame:
     """What decides the claims about the chosen backbones, from all their readouts."""
     of_maps = [compare_readings(results, measured)] if measured is not None else []
-    comparisons = pd.concat([*of_maps, compare_placed(results.folder)], ignore_index=True)
+    parts = [part for part in (*of_maps, compare_placed(results.folder)) if len(part)]
+    comparisons = pd.concat(parts or [pd.DataFrame(columns=COMPARED)], ignore_index=True)
     if not config.backbone or comparisons.empty:
         return comparisons
     return comparisons[comparisons["backbone"].isin(config.backbone)]

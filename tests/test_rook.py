@@ -18,6 +18,7 @@ from analysis.config import TablesConfig
 from analysis.make import make_tables
 from analysis.tables.papers.rook import rook_measures, small_tables, table_k1
 from data.tools.errors import UserError
+from extract.tasks import trainer
 from extract.tasks.cli import main
 from extract.tasks.rook.bank import RookBank
 from extract.tasks.rook.config import RookConfig
@@ -103,9 +104,35 @@ def test_the_networks_tell_the_places_only_where_a_border_is_seen(tmp_path):
     train_backbone(RookConfig("rook", padding="circular", seeds=8, results_dir=tmp_path))
     assert path.read_bytes() == before  # replaced by the same
     make_tables(TablesConfig(results_dir=tmp_path, out=tmp_path / "t", format=("md",)))
+    make_tables(TablesConfig(results_dir=tmp_path, out=tmp_path / "all"))  # with the report
     text = (tmp_path / "t" / "table_K1.md").read_text()
     assert "train-backbone --task rook" not in text
     assert "kernels, margin 2" in text
+
+
+def test_a_killed_bank_is_resumed_to_the_same_weights(tmp_path, monkeypatch):
+    whole, killed = (
+        RookConfig("rook", seeds=2, results_dir=tmp_path / name) for name in ("whole", "killed")
+    )
+    train_backbone(whole)
+    step, steps = trainer._step, iter(range(100))
+
+    def killed_in_the_third_epoch(*arguments):
+        if next(steps) == 90:
+            raise KeyboardInterrupt
+        return step(*arguments)
+
+    monkeypatch.setattr(trainer, "_step", killed_in_the_third_epoch)
+    with pytest.raises(KeyboardInterrupt):
+        train_backbone(killed)
+    monkeypatch.undo()
+    train_backbone(killed)
+    states = [torch.load(config.checkpoint, weights_only=True) for config in (whole, killed)]
+    for key, value in states[0]["decoder"].items():
+        assert torch.equal(value, states[1]["decoder"][key])
+    assert states[0]["provenance"] == states[1]["provenance"]
+    tables = [(tmp_path / name / "rook.csv").read_bytes() for name in ("whole", "killed")]
+    assert tables[0] == tables[1]
 
 
 def test_every_published_number_stands_in_its_cell():

@@ -384,6 +384,20 @@ def test_training_on_mirrored_images_is_a_training_of_its_own(tmp_path):
         train_backbone(replace(plain, mirror=True))
 
 
+def test_seeds_side_by_side_are_the_single_ones(tmp_path):
+    config = quick(tmp_path, levels="f1", epochs=1, seeds=2)
+    assert train_backbone(config) == config.out
+    alone = replace(config, seed=1, seeds=1, out=tmp_path / "alone.pt")
+    train_backbone(alone)
+    together = load(tmp_path / "saliency-seed1.pt")
+    for part in ("state_dict", "decoder"):
+        for key, value in load(alone.out)[part].items():
+            torch.testing.assert_close(value, together[part][key], rtol=1e-4, atol=1e-6)
+    table = pd.read_csv(tmp_path / "results" / "tasks.csv")
+    assert set(table["run"]) == {"saliency", "saliency-seed1", "alone"}
+    assert list(table.groupby("run")["seed"].unique().explode()) == [1, 0, 1]
+
+
 def test_command_line(tmp_path):
     runner = CliRunner()
     bad = runner.invoke(main, ["--task", "saliency", "--out", "x.pt", "--limit", "3"])

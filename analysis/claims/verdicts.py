@@ -28,6 +28,11 @@ HOLDS, FAILS, UNDECIDED = "holds", "does not hold", "undecided"
 NOT_MEASURED = "not measured"
 VERDICTS = (HOLDS, FAILS, UNDECIDED, NOT_MEASURED)
 EXACT_KERNEL = 3  # larger ones over all levels have matrices of 100 GB and more
+COMPARED = [
+    *("claim", "statement", "condition", "backbone", "comparison", "published_difference"),
+    *("difference", "low", "high", "more", "less", "n_images", "n_networks", "status", "reason"),
+    "fill",
+]
 UNTRUSTED = (UNDER_TRAINED, DIVERGED)  # what a readout that ended so says decides nothing
 
 
@@ -66,7 +71,7 @@ def compare_readings(results: Results, measured: pd.DataFrame | None = None) -> 
                     }
                     for comparison in claim.comparisons
                 ]
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=COMPARED)
 
 
 def decide(comparisons: pd.DataFrame) -> pd.DataFrame:
