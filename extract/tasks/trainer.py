@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 import platform
 import time
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-import torchvision
 
 from data.tools.errors import UserError
 from data.tools.progress import progress
@@ -112,5 +112,5 @@ def _versions() -> dict[str, str]:
     return {
         "python": platform.python_version(),
         "torch": str(torch.__version__),
-        "torchvision": str(torchvision.__version__),
+        "torchvision": version("torchvision"),
     }
