@@ -20,6 +20,7 @@ PIXELS = "pixels"  # in the column `backbone`: no backbone, the paper's row "Pos
 CONTINUED = ("reflect", "replicate", "circular")  # paddings that go on with the map itself
 PADDINGS = ("zeros", "none", *CONTINUED, "full", "partial")  # of a backbone's operations
 TORCH, OPENVINO = ENGINES = ("torch", "openvino")  # that run a frozen backbone
+SMALL_PADDINGS = ("zeros", "none", *CONTINUED, "full")  # of small networks' convolutions
 COMPRESSIONS = ("none", "bitshuffle-lz4")  # of a cache
 
 CONVERGED, CONSTANT, FALLING = "converged", "constant", "falling"
@@ -32,3 +33,4 @@ KEPT_IMAGES = 5  # of each scored set: the first, whose maps are kept for figure
 TASKS = ("saliency", "segmentation")  # that `train-backbone` trains for
 TASKS_CSV = "tasks.csv"  # of a results folder: the scores of `train-backbone`
 ROOK_CSV, ROOK_MARGINS_CSV = "rook.csv", "rook_margins.csv"  # of its small networks
+RED_GREEN_CSV = "red_green.csv"

@@ -21,6 +21,7 @@ from extract.config import ExtractConfig
 from extract.placed.config import PlacedConfig
 from extract.tasks.cli import main as train_backbone
 from extract.tasks.maps.config import MapConfig
+from extract.tasks.red_green.config import RedGreenConfig
 from extract.tasks.rook.config import RookConfig
 from probe.channels.config import ChannelConfig
 from probe.cli import main as train_probes
@@ -37,6 +38,7 @@ NEEDED: dict[Any, dict[str, Any]] = {
     ChannelConfig: {},
     SegmentationConfig: {},
     RookConfig: {"task": "rook"},
+    RedGreenConfig: {"task": "red-green"},
     TablesConfig: {},
 }
 FIELDS = [(config, field) for config in NEEDED for field in dataclasses.fields(config)]

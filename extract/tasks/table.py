@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from extract.tasks.config import TaskConfig
 from extract.tasks.maps.config import MapConfig
+from extract.tasks.red_green.config import RedGreenConfig
 from extract.tasks.rook.config import RookConfig
 
 if TYPE_CHECKING:
@@ -37,4 +38,5 @@ TASKS: dict[str, Row] = {
     "saliency": Row(MapConfig, "extract.tasks.maps.task:MapTask"),
     "segmentation": Row(MapConfig, "extract.tasks.maps.task:MapTask"),
     "rook": Row(RookConfig, "extract.tasks.rook.task:RookTask"),
+    "red-green": Row(RedGreenConfig, "extract.tasks.red_green.task:RedGreenTask"),
 }

@@ -9,9 +9,8 @@ from typing import ClassVar
 from data.tools.errors import UserError
 from data.tools.printable import printable
 from data.tools.settings import setting, spelled
+from data.vocabulary import SMALL_PADDINGS
 from extract.tasks.config import TaskConfig
-
-ROOK_PADDINGS = ("zeros", "none", "reflect", "replicate", "circular", "full")
 
 
 @dataclass(frozen=True)
@@ -20,7 +19,7 @@ class RookConfig(TaskConfig):
 
     task: str = setting("What to train for.", choices=("rook",))
     padding: str = setting(
-        "What the convolution sees beyond the border.", "zeros", choices=ROOK_PADDINGS
+        "What the convolution sees beyond the border.", "zeros", choices=SMALL_PADDINGS
     )
     seeds: int = setting(
         "Networks, of the seeds SEED, SEED + 1, ...", 30, at_least=1, at_most=10_000
