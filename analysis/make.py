@@ -17,9 +17,9 @@ from analysis.read.audits import read_audits
 from analysis.read.conditions import repeated_pixels, trained_and_scored
 from analysis.read.measured import measure, select
 from analysis.read.results import Results, read_results, without_scores
+from analysis.read.small import has_small
 from analysis.tables.contrast import contrast, contrast_lines
 from analysis.tables.grid import Grid, grids
-from analysis.tables.papers.rook import has_rooks
 from analysis.tables.quality import QualityTable, comparison, other_kinds, quality_tables
 from analysis.tables.summary import agreement, agreement_lines
 from analysis.tables.table import Material, find_tables
@@ -118,7 +118,7 @@ def make_tables(config: TablesConfig) -> Path:
 
 def _results(folder: Path) -> Results:
     """The scores of position maps, or none where there are other studies alone."""
-    others = has_placed(folder) or has_rooks(folder)
+    others = has_placed(folder) or has_small(folder)
     alone = others and not (folder / SCORES).exists()
     return without_scores(folder) if alone else read_results(folder)
 
@@ -162,7 +162,7 @@ def _without_maps(config: TablesConfig, results: Results) -> Path:
     made = config.out
     if len(results.others):
         made = _only_other_kinds(config, results)
-    if not (has_placed(config.results_dir) or has_rooks(config.results_dir)):
+    if not (has_placed(config.results_dir) or has_small(config.results_dir)):
         return made
     if config.claims:
         return _show_claims(config, _comparisons(config, results, None))

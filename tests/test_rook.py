@@ -16,7 +16,8 @@ from torch.nn import functional
 
 from analysis.config import TablesConfig
 from analysis.make import make_tables
-from analysis.tables.papers.rook import rook_measures, small_tables, table_k1
+from analysis.read.small import small_tables
+from analysis.tables.papers.rook import rook_measures, table_k1
 from data.tools.errors import UserError
 from extract.tasks import trainer
 from extract.tasks.cli import main

@@ -86,8 +86,13 @@ def deviation(cell: Any, metric: str) -> str:
 
 
 def published(cell: Any, metric: str, source: str) -> str:
-    """The published value as its source prints it: undefined SPC is .0 or NaN."""
-    value = getattr(cell, f"published_{metric}")
+    """The published value as its source prints it: undefined SPC is .0 or NaN.
+
+    With its standard deviation, where the source gives one.
+    """
+    value, spread = (getattr(cell, f"published_{metric}{end}", np.nan) for end in ("", "_sd"))
+    if np.isfinite(spread):
+        return f"{number(value)} ± {number(spread)}"
     if np.isfinite(value):
         return ".0" if value == 0 else number(value)
     undefined = source == REPRODUCTION and metric == "spc" and np.isfinite(cell.published_mae)

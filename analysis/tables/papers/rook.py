@@ -2,48 +2,19 @@
 
 from __future__ import annotations
 
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from analysis.read.small import read_small, small_tables
 from analysis.tables.compare import NOTHING_MEASURED
 from analysis.tables.table import Material, Table
-from data.tools.errors import UserError
-from data.vocabulary import ROOK_CSV, ROOK_MARGINS_CSV
+from data.vocabulary import ROOK_CSV, ROOK_MARGINS_CSV, SMALL_PADDINGS
 
-PUBLISHED = resources.files("analysis") / "published" / "small_tables.csv"
-PADDINGS = ("zeros", "none", "reflect", "replicate", "circular", "full")
 ACCURACY, PERFECT, DEAD = "accuracy", "perfect seeds", "dead seeds"
-_COLUMNS = ["images", "padding", "margin", "accuracy_percent", "dead", "seed", "run"]
-_SWEEP = ["images", "padding", "margin", "n_kernels", "n_different"]
-
-
-def small_tables() -> pd.DataFrame:
-    """The published values of small networks: source, table, padding, measure, metric, value."""
-    with PUBLISHED.open(encoding="utf-8") as opened:
-        return pd.read_csv(opened, keep_default_na=False)
-
-
-def has_rooks(folder: Path) -> bool:
-    """Whether the results hold any rook network."""
-    return (folder / ROOK_CSV).exists()
-
-
-def _read(path: Path, columns: list[str]) -> pd.DataFrame:
-    if not path.exists():
-        return pd.DataFrame(columns=columns)
-    try:
-        table = pd.read_csv(path)[columns]
-        numbers = [name for name in columns if name not in ("images", "padding", "run")]
-        return table.astype(dict.fromkeys(numbers, float))
-    except (KeyError, ValueError) as error:
-        raise UserError(
-            f"{path} is damaged or of another version ({error}): remove it and run "
-            "train-backbone --task rook again"
-        ) from None
+_KEY = ["images", "padding"]
 
 
 def rook_measures(folder: Path) -> pd.DataFrame:
@@ -52,10 +23,12 @@ def rook_measures(folder: Path) -> pd.DataFrame:
     `n_images` counts what a percentage is of: networks (mean accuracy, and how many are at 100 %
     or dead), or kernels whose maxima differ between the two places at a margin.
     """
-    networks = _read(folder / ROOK_CSV, _COLUMNS)
+    numbers = ["margin", "accuracy_percent", "dead", "seed"]
+    networks = read_small(folder / ROOK_CSV, [*_KEY, "run"], numbers, "rook")
+    numbers = ["margin", "n_kernels", "n_different"]
+    sweep = read_small(folder / ROOK_MARGINS_CSV, _KEY, numbers, "rook")
     rows: list[tuple[Any, ...]] = []
-    keys = ["images", "padding", "margin", "run"]
-    for (images, padding, margin, _), part in networks.groupby(keys):
+    for (images, padding, margin, _), part in networks.groupby([*_KEY, "margin", "run"]):
         values = {
             ACCURACY: part["accuracy_percent"].mean(),
             PERFECT: 100 * (part["accuracy_percent"] == 100).mean(),
@@ -63,7 +36,7 @@ def rook_measures(folder: Path) -> pd.DataFrame:
         }
         condition = f"{images}, margin {margin:.0f}, {len(part)} seeds"
         rows += [(condition, images, padding, name, v, len(part)) for name, v in values.items()]
-    for cell in _read(folder / ROOK_MARGINS_CSV, _SWEEP).to_dict("records"):
+    for cell in sweep.to_dict("records"):
         images, padding, kernels = cell["images"], cell["padding"], cell["n_kernels"]
         conditions = {row[0] for row in rows if row[1] == images}
         share = 100 * cell["n_different"] / kernels
@@ -89,7 +62,7 @@ def table_k1(measured: pd.DataFrame) -> pd.DataFrame:
         ]
     )
     measures = [ACCURACY, PERFECT, DEAD, *sorted(set(cells["measure"]) - {ACCURACY, PERFECT, DEAD})]
-    order = [cells["padding"].map(PADDINGS.index), cells["measure"].map(measures.index)]
+    order = [cells["padding"].map(SMALL_PADDINGS.index), cells["measure"].map(measures.index)]
     condition = cells["condition"].map(lambda name: [str(n) for n, _ in blocks].index(name))
     cells = cells.iloc[np.lexsort((order[1], order[0], condition))]
     fill = cells["percent"].isna().map({True: "train-backbone --task rook", False: ""})
@@ -118,5 +91,5 @@ TABLE_K1 = Table(
     published_on=", their own pictures, five seeds",
     metrics=("percent",),
     of_maps=False,
-    is_filled=lambda material: has_rooks(material.results.folder),
+    is_filled=lambda material: (material.results.folder / ROOK_CSV).exists(),
 )
