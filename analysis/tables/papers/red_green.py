@@ -27,8 +27,9 @@ def table_k2(scores: pd.DataFrame) -> pd.DataFrame:
     published = small_tables().query("table == 'K2'").assign(test_set=PUBLISHED_SET)
     published = published.rename(columns={"padding": "border", "measure": "position"})
     wide = published.pivot(index=_KEY, columns="metric", values="value").add_prefix("published_")
-    blocks = list(scores.groupby(["n_train", "epochs"])) or [((0, 0), scores)]
-    cells = pd.concat([_block(_condition(*key), part, wide) for key, part in blocks])
+    blocks = [(_condition(part), part) for _, part in scores.groupby(["n_train", "epochs"])]
+    blocks = blocks or [(NOTHING_MEASURED, scores)]
+    cells = pd.concat([_block(condition, part, wide) for condition, part in blocks])
     rank = [
         cells["condition"].map(list(dict.fromkeys(cells["condition"])).index),
         cells["border"].map(SMALL_PADDINGS.index),
@@ -38,10 +39,9 @@ def table_k2(scores: pd.DataFrame) -> pd.DataFrame:
     return cells.iloc[np.lexsort(rank[::-1])]
 
 
-def _condition(images: float, epochs: float) -> str:
-    if not images:
-        return NOTHING_MEASURED
-    return f"{images:.0f} training images, at most {epochs:.0f} epochs"
+def _condition(scores: pd.DataFrame) -> str:
+    first = scores.iloc[0]
+    return f"{first['n_train']:.0f} training images, at most {first['epochs']:.0f} epochs"
 
 
 def _block(condition: str, scores: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:

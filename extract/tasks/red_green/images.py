@@ -40,7 +40,7 @@ def red_green_images(count: int, seed: int) -> RedGreenImages:
     draw = np.random.RandomState(seed)
     images = np.zeros((2, count, 3, SIDE, SIDE), np.float32)
     labels = np.arange(count) % 2
-    for index, label in enumerate(labels):
+    for index, label in enumerate(labels.tolist()):
         left = draw.randint(_ROOM // 2 - BLOCK)
         places = [(left, _row(draw, label)), (draw.randint(left, _ROOM), _row(draw, label))]
         while places[1][0] - left < _APART:

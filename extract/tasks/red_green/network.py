@@ -24,7 +24,13 @@ class RedGreenNetwork(nn.Module):
         layers: list[nn.Module] = []
         for inputs, outputs, stride in zip(CHANNELS, CHANNELS[1:], STRIDES, strict=False):
             convolution = nn.Conv2d(
-                inputs, outputs, KERNEL, stride, cells, bias=False, padding_mode=mode
+                inputs,
+                outputs,
+                KERNEL,
+                stride,
+                cells,
+                bias=False,
+                padding_mode=mode,  # type: ignore[arg-type]
             )
             layers += [convolution, nn.ReLU()]
         self.backbone = nn.Sequential(*layers)
