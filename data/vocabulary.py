@@ -29,6 +29,7 @@ UNDER_TRAINED, DIVERGED = "under-trained", "diverged"
 STATUSES = (CONVERGED, CONSTANT, FALLING, UNDER_TRAINED, DIVERGED)
 
 KEPT_IMAGES = 5  # of each scored set: the first, whose maps are kept for figures
+KEPT_EXTREMES = 2  # of the best, and of the worst, of larger sets: their maps are kept too
 
 TASKS = ("saliency", "segmentation")  # that `train-backbone` trains for
 TASKS_CSV = "tasks.csv"  # of a results folder: the scores of `train-backbone`

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from data.vocabulary import KEPT_IMAGES
+from data.vocabulary import KEPT_EXTREMES, KEPT_IMAGES
 from probe.batches import FeatureBatches
 from probe.heads.kind import find_probe
 from probe.heads.spec import DENSE, HeadSpec
@@ -57,6 +57,14 @@ class _Scored:
         """The first of the metrics, image by image: SPC of maps."""
         return next(iter(self.scores.metrics.values()))
 
+    def extremes(self) -> list[int]:
+        """The images that score worst, then those that score best; none of a set kept whole."""
+        if len(self.names) <= KEPT_IMAGES:
+            return []
+        ranked = [int(i) for i in np.argsort(self.main, kind="stable") if np.isfinite(self.main[i])]
+        best = ranked[KEPT_EXTREMES:][-KEPT_EXTREMES:]
+        return ranked[:KEPT_EXTREMES] + best
+
 
 @dataclass(frozen=True)
 class _Head:
@@ -95,6 +103,7 @@ def evaluate(trained: Trained, num_workers: int) -> list[HeadResult]:
 
 def _result(trained: Trained, head: _Head, tried: list[int]) -> HeadResult:
     entries, losses, scored = trained.bank.entries, trained.losses, head.scored
+    extremes = {images: rows for images, each in scored.items() if (rows := each.extremes())}
     return HeadResult(
         spec=head.entry.spec,
         scores=_score_rows(trained, head),
@@ -109,6 +118,10 @@ def _result(trained: Trained, head: _Head, tried: list[int]) -> HeadResult:
         },
         predictions={images: each.outputs[:KEPT_IMAGES] for images, each in scored.items()},
         prediction_names={images: each.names[:KEPT_IMAGES] for images, each in scored.items()},
+        extremes={images: scored[images].outputs[rows] for images, rows in extremes.items()},
+        extreme_names={
+            images: [scored[images].names[row] for row in rows] for images, rows in extremes.items()
+        },
         errors={
             images: each.scores.error
             for images, each in scored.items()

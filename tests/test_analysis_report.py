@@ -45,9 +45,9 @@ def test_nothing_is_fetched_from_anywhere(path: Path, page: Page):
 
 
 def test_every_figure_is_inside(page: Page):
-    figures = [attributes["id"] for tag, attributes in page.tags if tag == "figure"]
+    figures = [a["id"] for tag, a in page.tags if tag == "figure" and "id" in a]
     assert figures == FIGURES
-    images = [attributes for tag, attributes in page.tags if tag == "img"]
+    images = [a for tag, a in page.tags if tag == "img" and a.get("class") in ("maps", "lines")]
     assert len(images) == len(figures)
     assert all(image["alt"] and len(image["src"] or "") > 5000 for image in images)
 

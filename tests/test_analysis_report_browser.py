@@ -78,7 +78,8 @@ def path(tmp_path_factory) -> Path:
 def test_in_a_browser_it_loads_toggles_and_sorts(path: Path, tmp_path: Path, width: int):
     outcome, console = browse(path, tmp_path / "profile", width, TOGGLES)
     assert console == ""
-    assert outcome["images"] == [True] * len(FIGURES)
+    assert all(outcome["images"])
+    assert len(outcome["images"]) > len(FIGURES)
     assert outcome["wide"] <= 0, "the page itself must not scroll sideways"
     assert outcome["before"] == outcome["after"] == 0
     tables = position_tables()

@@ -195,7 +195,13 @@ def _predicted(
     """The first prediction for an image set, scaled so that the target spans 0 to 1."""
     if maps is None or images not in maps.predictions:
         return None
-    shown = maps.predictions[images][0]
+    return in_target_range(results, run, pattern, maps.predictions[images][0])
+
+
+def in_target_range(
+    results: Results, run: str, pattern: str, shown: NDArray[np.floating]
+) -> NDArray[Any]:
+    """A prediction of a run, scaled so that the target spans 0 to 1."""
     signed = results.runs[run].recipe.signed_stripes
     return (shown + 1.0) / 2.0 if signed and pattern in _STRIPES else shown
 

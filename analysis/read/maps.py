@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,9 @@ class HeadMaps:
     error: dict[str, NDArray[np.float32]]  # (s, s), squared error averaged over all images
     # (images, ceil(s / 2)), squared error of every image by ring; older results lack them
     rings: dict[str, NDArray[np.float32]]
+    # (images, 224, 224) by set, and names: the worst, then the best; older results lack them.
+    extremes: dict[str, NDArray[np.float32]] = field(default_factory=dict)
+    extreme_names: dict[str, list[str]] = field(default_factory=dict)
 
 
 def read_maps(results: Results, run: str, head: str) -> HeadMaps:
@@ -37,11 +40,12 @@ def read_maps(results: Results, run: str, head: str) -> HeadMaps:
         with open_hdf5(path) as file:
             group = file[head]
             kept = group["predictions"]
+            extremes = group.get("extremes", {})
             return HeadMaps(
-                {name: _upsampled(own_dataset(kept, name)[()]) for name in kept},
-                {name: [str(text) for text in kept[name].attrs["names"]] for name in kept},
+                *_named(kept),
                 {name: own_dataset(group, f"error/{name}")[()] for name in group["error"]},
                 {name: own_dataset(group, f"rings/{name}")[()] for name in group.get("rings", ())},
+                *_named(extremes),
             )
     except (KeyError, OSError, ValueError) as error:
         if isinstance(error, UserError):
@@ -50,6 +54,12 @@ def read_maps(results: Results, run: str, head: str) -> HeadMaps:
             f"{path} has no maps of head {head} ({error}), so the results are half written: "
             "run train-probes again"
         ) from None
+
+
+def _named(group: Any) -> tuple[dict[str, NDArray[np.float32]], dict[str, list[str]]]:
+    """Maps by image set, as they are scored, and the names of their images."""
+    maps = {name: _upsampled(own_dataset(group, name)[()]) for name in group}
+    return maps, {name: [str(text) for text in group[name].attrs["names"]] for name in group}
 
 
 def _upsampled(maps: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -32,6 +32,9 @@ class HeadResult:
     prediction_names: dict[str, list[str]] = field(default_factory=dict)
     errors: dict[str, NDArray[np.float32]] = field(default_factory=dict)  # (s, s)
     rings: dict[str, NDArray[np.float32]] = field(default_factory=dict)  # (N, ceil(s / 2))
+    # Of the images with the lowest and the highest scores: (m, n, n), worst first.
+    extremes: dict[str, NDArray[np.float32]] = field(default_factory=dict)
+    extreme_names: dict[str, list[str]] = field(default_factory=dict)
 
 
 def with_heads(path: Path, results: list[HeadResult]) -> bytes:
@@ -68,6 +71,9 @@ def _write_head(group: h5py.Group, result: HeadResult) -> None:
     for images, maps in result.predictions.items():
         group[f"predictions/{images}"] = maps
         group[f"predictions/{images}"].attrs["names"] = result.prediction_names[images]
+    for images, maps in result.extremes.items():
+        group[f"extremes/{images}"] = maps
+        group[f"extremes/{images}"].attrs["names"] = result.extreme_names[images]
     for images, error in result.errors.items():
         group.create_dataset(f"error/{images}", data=error, compression="gzip")
     for images, rings in result.rings.items():

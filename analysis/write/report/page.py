@@ -14,6 +14,7 @@ from analysis.tables import cells
 from analysis.tables.grid import Grid
 from analysis.tables.summary import summary_labels, summary_lines, summary_title
 from analysis.write.report.claims import claim_groups, counted
+from analysis.write.report.images import image_by_image
 from analysis.write.report.padding import padding_effects
 from analysis.write.report.pictures import picture
 from analysis.write.report.runs import audited, described, heads_of, statuses, unfinished
@@ -65,6 +66,7 @@ def report(content: Content) -> str:
         placed_tables=[table(grid) for grid in content.grids if not grid.table.of_maps],
         qualities=qualities(results, measured),
         figures=[picture(drawing) for drawing in content.drawings if drawing not in leading],
+        images=image_by_image(results, measured),
         placed_figures=[picture(drawing) for drawing in content.placed],
         runs=[described(run, results) for run in results.runs],
         statuses=statuses(results),
