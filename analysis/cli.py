@@ -13,8 +13,14 @@ def _run(config: TablesConfig) -> None:
     show(str(make_tables(config)))
 
 
+def _plan(config: TablesConfig) -> str:
+    from analysis.make import plan_tables
+
+    return plan_tables(config)
+
+
 main = stage_command(
-    Stage(TablesConfig, _run),
+    Stage(TablesConfig, _run, _plan),
     help="Set the scores of train-probes beside the published ones: tables, figures, a report.",
     resume="run the same command again, it starts afresh and takes seconds",
 )

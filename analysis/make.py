@@ -116,6 +116,25 @@ def make_tables(config: TablesConfig) -> Path:
     return made
 
 
+def plan_tables(config: TablesConfig) -> str:
+    """The plan of `make_tables`: what is read, the tables that have cells, and what is written.
+
+    Nothing is written. Raises `UserError` as `make_tables` does of its results.
+    """
+    results = _results(config.results_dir)
+    measured = measure(results) if len(results.scores) else pd.DataFrame()
+    read = f"{config.results_dir}: {len(results.runs)} runs, {len(results.scores)} rows of scores"
+    alone = {"claims": config.claims, f"contrast {config.contrast}": config.contrast}
+    alone["compare"] = config.compare
+    for name, asked in alone.items():
+        if asked:
+            return f"{read}\n{config.out}: --{name} alone"
+    work = _fill(config, Material(results, measured, config.backbone, config.levels))
+    tables = [f"  table {name}: {len(cells)} cells" for name, cells in work.cells.items()]
+    formats = ", ".join(config.format or FORMATS)
+    return "\n".join([read, f"{config.out}: {len(tables)} tables as {formats}", *tables])
+
+
 def _results(folder: Path) -> Results:
     """The scores of position maps, or none where there are other studies alone."""
     others = has_placed(folder) or has_small(folder)

@@ -65,22 +65,27 @@ def read_target(text: str) -> tuple[str, NDArray[np.floating]]:
 
 
 def keep_target(results_dir: Path, name: str, values: NDArray[np.floating]) -> None:
-    """Write the map beside the results and let it be found by its name.
-
-    Raises `UserError` where the results are of another map of this name.
-    """
-    path = results_dir / FOLDER / f"{name}.npy"
-    if path.exists():
-        if not np.array_equal(_load(path), values):
-            raise UserError(
-                f"{path} is another map than the target {name!r}: give the new one another name, "
-                "or another --results-dir"
-            )
-    else:
+    """Write the map beside the results and let it be found by its name; raises as `know_target`."""
+    know_target(results_dir, name, values)
+    path = _target_path(results_dir, name)
+    if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         buffer = io.BytesIO()
         np.save(buffer, values)
         write_bytes(path, buffer.getvalue())
+
+
+def know_target(results_dir: Path, name: str, values: NDArray[np.floating]) -> None:
+    """Let the map be found by its name; nothing is written.
+
+    Raises `UserError` where the results are of another map of this name.
+    """
+    path = _target_path(results_dir, name)
+    if path.exists() and not np.array_equal(_load(path), values):
+        raise UserError(
+            f"{path} is another map than the target {name!r}: give the new one another name, "
+            "or another --results-dir"
+        )
     add_pattern(map_pattern(name, values))
 
 
@@ -95,6 +100,10 @@ def load_targets(results_dir: Path) -> None:
             raise UserError(
                 f"{path} is damaged ({error}): restore it, or train again in another --results-dir"
             ) from error
+
+
+def _target_path(results_dir: Path, name: str) -> Path:
+    return results_dir / FOLDER / f"{name}.npy"
 
 
 def _load(path: Path) -> NDArray[np.floating]:

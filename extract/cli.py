@@ -27,8 +27,18 @@ def _run(config: PlacedConfig) -> None:
     show("\n".join(map(str, extract_placed(config))))
 
 
+def _plan(config: PlacedConfig) -> str:
+    if config.placed is None:
+        from extract.shards.plan import plan_extraction
+
+        return plan_extraction(config)
+    from extract.placed.plan import plan_placed
+
+    return plan_placed(config)
+
+
 def _check(config: PlacedConfig) -> None:
-    from extract.run import check_backbone
+    from extract.shards.prepare import check_backbone
 
     for image_size in config.image_sizes:
         check_backbone(replace(config, image_size=image_size))
@@ -104,7 +114,7 @@ def _verify(folder: Path) -> None:
 
 
 main = stage_command(
-    Stage(PlacedConfig, _run, _check),
+    Stage(PlacedConfig, _run, _plan, _check),
     help="Run a frozen backbone once over every image and keep its levels in a feature cache.",
     resume=_RESUME,
 )

@@ -4,41 +4,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import joblib
-import torch
-
-from data.cache.files.manifest import Manifest, describe_images
-from data.cache.files.members import INDEX
-from data.cache.identity import Identity
-from data.cache.names import cache_name
-from data.cache.shards import SHARD_IMAGES, compression_filters
-from data.cache.writer import CacheWriter
-from data.images.image_set import ImageSet, open_images
+from data.cache.shards import SHARD_IMAGES
 from data.images.source import ImageSource
-from data.tools.device import find_device
 from data.tools.errors import UserError
-from data.tools.files import check_writable
 from data.tools.parallel import run_tasks
 from data.tools.progress import progress
 from data.tools.terminal import say
 from extract.backbones.backbone import Backbone
 from extract.config import ExtractConfig
-from extract.engine import check_engine
-from extract.identity import describe_extraction
-from extract.levels import LevelExtractor
-from extract.precision import resolve_precision
-from extract.shards.job import Job, load_configured, run_task
+from extract.shards.job import Job, run_task
 from extract.shards.pipeline import ShardReport
-from extract.weights_label import free_label
+from extract.shards.prepare import prepare
 
-SCANS = ".scans"  # in the folder of the caches: what was found in folders of images
-# Of the samples and the noise: --seed draws the network alone, so that those of several seeds see
-# the same images.
-IMAGES_SEED = 0
 TASK_SHARDS = 4  # at most, so that a worker that dies takes little work with it
 MOST_ROUNDS = 3  # of mending shards: what is damaged again and again is the disk
 
@@ -65,7 +45,7 @@ def extract_features(
     Raises `UserError` when something cannot be had, does not fit the disk, or differs from what
     the folder's cache was made from.
     """
-    job = _prepare(config, backbone, images)
+    job = prepare(config, backbone, images)
     folder = job.cache.folder
     if not config.overwrite and job.cache.is_complete():
         say(f"{folder} is complete: nothing to do")
@@ -80,72 +60,6 @@ def extract_features(
                 cache.abandon()
             raise
     return folder
-
-
-def _prepare(
-    config: ExtractConfig,
-    backbone: Backbone | None,
-    images: Mapping[str, Any] | ImageSource | None,
-) -> Job:
-    """Everything that can be refused, the quick things first."""
-    command = "" if backbone or images else config.command
-    device, backbone, identity = _describe(config, backbone)
-    folder = _folder(config, identity)
-    found = open_images(
-        images or {"train": config.train, "test": config.test},
-        limit=config.limit,
-        seed=IMAGES_SEED,
-        num_workers=joblib.cpu_count() if config.num_workers is None else config.num_workers,
-        image_size=config.image_size,
-        scans=config.cache_dir / SCANS,
-    )
-    found = replace(found, score_transposed=config.score_transposed)
-    _report_images(found, config.strict)
-    described = describe_images(found.records)
-    identity = replace(identity, images=described, sources=found.places, command=command)
-    manifest = Manifest(identity, tuple(found.records), tuple(found.bad))
-    return Job(config, device, backbone, found, CacheWriter(folder, manifest))
-
-
-def check_backbone(config: ExtractConfig) -> None:
-    """Raise `UserError` where there is no such network, padding, device or folder to write to."""
-    _, _, identity = _describe(config, None)
-    _folder(config, identity)
-
-
-def _describe(
-    config: ExtractConfig, backbone: Backbone | None
-) -> tuple[torch.device, Backbone, Identity]:
-    """Where to compute, with what network, and what it makes, the images and calibration aside."""
-    device = find_device(config.device)
-    precision = resolve_precision(config.precision, device)
-    check_engine(config.engine, device)
-    compression_filters(config.compression)  # refuses while nothing is done yet
-    backbone = backbone or load_configured(config)
-    backbone.weights = free_label(config, backbone)
-    channels = LevelExtractor(backbone, config.features).channels(config.image_size)
-    identity = describe_extraction(config, backbone, channels, device=device, precision=precision)
-    return device, backbone, identity
-
-
-def _folder(config: ExtractConfig, identity: Identity) -> Path:
-    """Where the cache goes; it can be written, unless it may be complete already."""
-    folder = config.cache_dir / cache_name(identity)
-    if config.overwrite or not (folder / INDEX).exists():
-        check_writable(folder if folder.exists() else config.cache_dir, "--cache-dir")
-    return folder
-
-
-def _report_images(images: ImageSet, strict: bool) -> None:
-    for note in images.notes:
-        say(f"note: {note}")
-    for bad in images.bad:
-        say(f"bad image: {bad.images} {bad.name}: {bad.reason}")
-    if images.bad and strict:
-        raise UserError(
-            f"{len(images.bad)} images cannot be used and --strict is on: mend or remove them, "
-            "or leave --strict out"
-        )
 
 
 def _fill(job: Job, backbone: Backbone | None) -> None:

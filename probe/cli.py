@@ -21,10 +21,22 @@ def _run_maps(config: ProbeConfig) -> None:
     show(str(train_probes(config)))
 
 
+def _plan_maps(config: ProbeConfig) -> str:
+    from probe.cost import plan_training
+
+    return plan_training(config)
+
+
 def _run_placed(config: PlacedProbeConfig) -> None:
     from probe.placed.train import train_placed
 
     show(str(train_placed(config)))
+
+
+def _plan_placed(config: PlacedProbeConfig) -> str:
+    from probe.placed.train import plan_placed_training
+
+    return plan_placed_training(config)
 
 
 def _run_channels(config: ChannelConfig) -> None:
@@ -33,18 +45,30 @@ def _run_channels(config: ChannelConfig) -> None:
     show(str(score_channels(config)))
 
 
+def _plan_channels(config: ChannelConfig) -> str:
+    from probe.channels.run import plan_channels
+
+    return plan_channels(config)
+
+
 def _run_segmentation(config: SegmentationConfig) -> None:
     from probe.segmentation.run import train_segmentation
 
     show(str(train_segmentation(config)))
 
 
+def _plan_segmentation(config: SegmentationConfig) -> str:
+    from probe.segmentation.run import plan_segmentation
+
+    return plan_segmentation(config)
+
+
 main = flag_command(
     {
-        USUAL: Stage(ProbeConfig, _run_maps),
-        "placed": Stage(PlacedProbeConfig, _run_placed),
-        "channels": Stage(ChannelConfig, _run_channels),
-        "segmentation": Stage(SegmentationConfig, _run_segmentation),
+        USUAL: Stage(ProbeConfig, _run_maps, _plan_maps),
+        "placed": Stage(PlacedProbeConfig, _run_placed, _plan_placed),
+        "channels": Stage(ChannelConfig, _run_channels, _plan_channels),
+        "segmentation": Stage(SegmentationConfig, _run_segmentation, _plan_segmentation),
     },
     {
         "placed": "Read places and classes from every pooled cache (extract-features --placed), "

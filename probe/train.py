@@ -33,7 +33,7 @@ from probe.sgd.checkpoint import Checkpoint
 from probe.sgd.convergence import convergence
 from probe.sgd.entry import Entry
 from probe.sgd.estimate import estimate
-from probe.sgd.fit import fit, split_rows
+from probe.sgd.fit import Split, fit, split_rows
 from probe.sgd.schedule import Schedule
 from probe.sgd.whitening import channel_covariance
 
@@ -76,16 +76,7 @@ def train_probes(config: ProbeConfig) -> Path:
     check_writable(config.results_dir, "--results-dir")
     for text in config.target:
         keep_target(config.results_dir, *read_target(text))
-    device = find_device(config.device)
-    exact = config.solver == "exact"
-    dtype = torch.float32 if exact else compute_dtype(config.precision, device)
-    # The same number however many caches are trained from at a time: the last digits of a score
-    # depend on it.
-    threads = config.threads or torch.get_num_threads()
-    tasks = [Task(run, config, device, dtype, threads) for run in plan_runs(config)]
-    if not config.overwrite:
-        for task in tasks:
-            results.refuse_other_settings(task.folder, task.settings)
+    tasks = find_tasks(config)
     missing = list(
         run_tasks(
             _train_run,
@@ -101,6 +92,21 @@ def train_probes(config: ProbeConfig) -> Path:
             "memory: read fewer --levels, or use a --device with more memory"
         )
     return results.write_all_scores(config.results_dir)
+
+
+def find_tasks(config: ProbeConfig) -> list[Task]:
+    """The runs to train, and with what; writes nothing. Raises as `train_probes`."""
+    device = find_device(config.device)
+    exact = config.solver == "exact"
+    dtype = torch.float32 if exact else compute_dtype(config.precision, device)
+    # The same number however many caches are trained from at a time: the last digits of a score
+    # depend on it.
+    threads = config.threads or torch.get_num_threads()
+    tasks = [Task(run, config, device, dtype, threads) for run in plan_runs(config)]
+    if not config.overwrite:
+        for task in tasks:
+            results.refuse_other_settings(task.folder, task.settings)
+    return tasks
 
 
 def load_head(results_dir: Path, run: str, head: str) -> nn.Module:
@@ -160,29 +166,54 @@ def _passes(
     return [*passes, (pending, checkpoints[0])] if pending else passes
 
 
+@dataclass(frozen=True)
+class Pass:
+    """Heads that are trained together, and on what."""
+
+    task: Task
+    bank: Bank
+    batches: FeatureBatches
+    split: Split
+
+    @classmethod
+    def of(cls, task: Task, heads: list[HeadSpec]) -> Pass:
+        """The pass that trains these heads of a run."""
+        recipe, cache, config = task.run.recipe, task.run.cache, task.config
+        read = {level for head in heads for level in head.levels}
+        levels = {name: channels for name, channels in cache.levels.items() if name in read}
+        entries = [
+            Entry(head, rate, control)
+            for head in heads
+            for control in ((False, True) if config.control else (False,))
+            for rate in recipe.learning_rates
+        ]
+        needed = len(cache.records) * sum(levels.values()) * CELLS * task.dtype.itemsize
+        preload = resolve_preload(config.preload, needed, task.device, sharing=config.jobs)
+        return cls(
+            task,
+            Bank(entries, levels, recipe).to(task.device),
+            FeatureBatches(cache, tuple(levels), task.dtype, task.device, preload),
+            split_rows(cache.rows("train"), cache.rows("test"), recipe.heldout_share),
+        )
+
+    @property
+    def cost(self) -> str:
+        """What it takes, in a line."""
+        recipe, images = self.task.run.recipe, len(self.split.train)
+        cost = estimate(self.bank, self.batches, images, len(self.split.heldout), recipe)
+        return f"{self.task.run.name}: {cost}; {_steps(recipe, images)}"
+
+
 def _train_pass(task: Task, heads: list[HeadSpec], checkpoint: Checkpoint) -> None:
-    run, config, recipe, cache = task.run, task.config, task.run.recipe, task.run.cache
-    read = {level for head in heads for level in head.levels}
-    levels = {name: channels for name, channels in cache.levels.items() if name in read}
-    entries = [
-        Entry(head, rate, control)
-        for head in heads
-        for control in ((False, True) if config.control else (False,))
-        for rate in recipe.learning_rates
-    ]
-    split = split_rows(cache.rows("train"), cache.rows("test"), recipe.heldout_share)
-    bank = Bank(entries, levels, recipe).to(task.device)
-    needed = len(cache.records) * sum(levels.values()) * CELLS * task.dtype.itemsize
-    preload = resolve_preload(config.preload, needed, task.device, sharing=config.jobs)
-    batches = FeatureBatches(cache, tuple(levels), task.dtype, task.device, preload)
-    cost = estimate(bank, batches, len(split.train), len(split.heldout), recipe)
-    say(f"{run.name}: {cost}; {_steps(recipe, len(split.train))}")
-    batches.keep(np.arange(len(cache.records)))
-    if recipe.conditioned:
-        bank.whiten(channel_covariance(batches, split.train, recipe.batch_size))
-    losses = fit(bank, batches, split, checkpoint, f"{run.name}: training")
+    run, work = task.run, Pass.of(task, heads)
+    bank, batches = work.bank, work.batches
+    say(work.cost)
+    batches.keep(np.arange(len(run.cache.records)))
+    if run.recipe.conditioned:
+        bank.whiten(channel_covariance(batches, work.split.train, run.recipe.batch_size))
+    losses = fit(bank, batches, work.split, checkpoint, f"{run.name}: training")
     trained = Trained(run, bank, batches, losses, _endings(bank, losses))
-    results.write_heads(task.folder, evaluate(trained, config.num_workers))
+    results.write_heads(task.folder, evaluate(trained, task.config.num_workers))
     checkpoint.remove()
 
 

@@ -14,7 +14,8 @@ from data.images.decoding import UnreadableError
 from data.images.files import scan_index
 from data.images.files.scan_index import ScanIndex, Verdict
 from data.images.image_set import ImageSet, open_images
-from extract.run import SCANS, extract_features
+from extract.run import extract_features
+from extract.shards.prepare import SCANS
 from tests.extraction import make_photos, small_config
 
 FILES = 12

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import zlib
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -20,6 +22,7 @@ from data.vocabulary import GRID
 
 SHARD_IMAGES = 64
 CHECKSUMS = "crc32"  # dataset (images, levels) uint32 of a shard
+_VALUE_BYTES = 2  # of float16
 _INFINITY_BITS = 0x7C00  # of float16; larger is NaN
 
 
@@ -51,14 +54,7 @@ class ShardWriter:
         self._part = create_part(self.path)
         self._stream = CheckedStream(self._part)
         self._file = h5py.File(self._stream, "w")
-        self._file.attrs["schema"] = SCHEMA
-        self._file.attrs["identity_sha256"] = manifest.digest
-        self._file.attrs["first_row"] = self._rows.start
-        filters = compression_filters(manifest.identity.compression)
-        for level, channels in manifest.levels.items():
-            shape = (len(self._rows), channels, GRID, GRID)
-            chunks = (1, *shape[1:]) if filters else None
-            self._file.create_dataset(level, shape, "<f2", chunks=chunks, **filters)
+        _lay_out(self._file, manifest, self._rows)
 
     def write(
         self, features: Mapping[str, NDArray[np.float16]], errors: Mapping[str, float]
@@ -100,11 +96,7 @@ class ShardWriter:
         Raises `OSError` when the disk did not keep what was written.
         """
         assert self._filled == len(self._rows), "a shard is finished when it is full"
-        self._file[CHECKSUMS] = self._checksums
-        for level in self._manifest.levels:
-            magnitude = np.array(self._largest[level], np.uint16).view(np.float16)
-            self._file[level].attrs["max_magnitude"] = np.float32(magnitude)
-            self._file[level].attrs["max_float16_error"] = np.float32(self._errors[level])
+        _conclude(self._file, self._checksums, self._largest, self._errors)
         self._file.close()
         self._stream.close()
         self._stream.check()
@@ -121,6 +113,47 @@ class ShardWriter:
         self._file.close()
         self._stream.close()
         self._part.unlink(missing_ok=True)
+
+
+def shard_bytes(manifest: Manifest, index: int) -> int:
+    """The exact size of a shard's file, whatever its features are; where they are compressed, most.
+
+    That of a file of the same layout into which no feature is written, and the features' own.
+    """
+    rows, levels = shard_rows(index, len(manifest.records)), manifest.levels
+    plain = replace(manifest, identity=replace(manifest.identity, compression="none"))
+    buffer = io.BytesIO()
+    with h5py.File(buffer, "w") as file:
+        _lay_out(file, plain, rows)
+        nothing = dict.fromkeys(levels, 0)
+        _conclude(file, np.zeros((len(rows), len(levels)), np.uint32), nothing, nothing)
+    return len(buffer.getvalue()) + len(rows) * sum(levels.values()) * GRID * GRID * _VALUE_BYTES
+
+
+def _lay_out(file: h5py.File, manifest: Manifest, rows: range) -> None:
+    """Everything of a shard that is known before its features."""
+    file.attrs["schema"] = SCHEMA
+    file.attrs["identity_sha256"] = manifest.digest
+    file.attrs["first_row"] = rows.start
+    filters = compression_filters(manifest.identity.compression)
+    for level, channels in manifest.levels.items():
+        shape = (len(rows), channels, GRID, GRID)
+        chunks = (1, *shape[1:]) if filters else None
+        file.create_dataset(level, shape, "<f2", chunks=chunks, **filters)
+
+
+def _conclude(
+    file: h5py.File,
+    checksums: NDArray[np.uint32],
+    largest: Mapping[str, int],
+    errors: Mapping[str, float],
+) -> None:
+    """Everything of a shard that is known after its features: of each level, magnitudes as bits."""
+    file[CHECKSUMS] = checksums
+    for level, bits in largest.items():
+        magnitude = np.array(bits, np.uint16).view(np.float16)
+        file[level].attrs["max_magnitude"] = np.float32(magnitude)
+        file[level].attrs["max_float16_error"] = np.float32(errors[level])
 
 
 def damaged_images(

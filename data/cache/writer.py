@@ -149,6 +149,17 @@ class CacheWriter:
             self._remove(files)
             self._begin(statistics)
 
+    def still_to_make(self) -> list[int]:
+        """The shards that an unfinished cache in the folder lacks; writes nothing, needs no lock.
+
+        Raises `UserError` when they were made from something else.
+        """
+        if not (self.folder / MANIFEST).exists() or len(self._absent()) == len(self.all_shards):
+            return list(self.all_shards)
+        before = read_manifest(self.folder)
+        self._refuse_differences(before)
+        return [s for s in self.all_shards if shard_fault(self.folder, s, before) is not None]
+
     def missing(self, shards: Iterable[int]) -> list[int]:
         """Those of `shards` that are not there, or not right."""
         return [s for s in shards if shard_fault(self.folder, s, self.manifest) is not None]

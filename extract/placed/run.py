@@ -60,7 +60,18 @@ def extract_placed(
     cache was made from something else or is damaged.
     """
     check_writable(config.cache_dir, "--cache-dir")
-    folders = []
+    return [
+        extract_features(job.aligned, backbone, PlacedSource(job.images))
+        if config.aligned
+        else job.run()
+        for job in placed_jobs(config, backbone, patches)
+    ]
+
+
+def placed_jobs(
+    config: PlacedConfig, backbone: Backbone | None = None, patches: Any = None
+) -> Iterator[PlacedJob]:
+    """The caches that `extract_placed` makes of the same arguments; nothing is written."""
     for layout in config.layouts:
         sized = replace(config, image_size=layout.image_size)
         network = backbone or load_configured(sized)
@@ -69,12 +80,7 @@ def extract_placed(
         statistics = Statistics(sized, network)
         for canvas in sized.canvas or ("black",):
             images = PlacedImages(found, layout, canvas, sized.seed, sized.mirrored)
-            if sized.aligned:
-                whole = replace(sized, cache_dir=sized.aligned_folder(images))
-                folders.append(extract_features(whole, backbone, PlacedSource(images)))
-                continue
-            folders.append(PlacedJob(sized, network, images, statistics).run())
-    return folders
+            yield PlacedJob(sized, network, images, statistics)
 
 
 def _patches(config: PlacedConfig, layout: Layout, given: Any) -> Patches:
@@ -104,9 +110,15 @@ class PlacedJob:
     images: PlacedImages
     statistics: Statistics
 
-    def run(self) -> Path:
-        """Make what the cache lacks; its folder."""
-        identity = describe_placed(
+    @property
+    def aligned(self) -> PlacedConfig:
+        """The extraction of aligned maps of the same images."""
+        return replace(self.config, cache_dir=self.config.aligned_folder(self.images))
+
+    @property
+    def identity(self) -> PlacedIdentity:
+        """What the cache is made from, the calibration aside."""
+        return describe_placed(
             self.backbone,
             self.images,
             normalization=self._normalization,
@@ -115,6 +127,10 @@ class PlacedJob:
             device=self._device.type,
             calibration_images=self.statistics.images_sha256,
         )
+
+    def run(self) -> Path:
+        """Make what the cache lacks; its folder."""
+        identity = self.identity
         folder = self.config.placed_folder(identity, self.images.layout)
         with PooledWriter(folder, identity) as writer:
             if self.config.overwrite:

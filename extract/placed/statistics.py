@@ -10,8 +10,8 @@ from data.images.image_set import ImageSet, find_images
 from extract.backbones.backbone import Backbone
 from extract.calibration import IMAGES, load_statistics, measure_statistics
 from extract.placed.config import PlacedConfig
-from extract.run import IMAGES_SEED
 from extract.shards.job import resolve_workers
+from extract.shards.prepare import IMAGES_SEED
 
 
 class Statistics:

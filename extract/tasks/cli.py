@@ -15,9 +15,15 @@ def _run(config: Any) -> None:
     show(str(train_backbone(config)))
 
 
+def _plan(config: Any) -> str:
+    from extract.tasks.train import plan_backbone
+
+    return plan_backbone(config)
+
+
 main = choice_command(
     "task",
-    {name: Stage(row.config, _run) for name, row in TASKS.items()},
+    {name: Stage(row.config, _run, _plan) for name, row in TASKS.items()},
     help="Train a network on a task: VGG16 for saliency or segmentation, for extract-features "
     "--weights FILE to read, or the small networks of figure 1 of Kayhan and van Gemert (rook).",
     resume="run the command again without --overwrite to go on from the last finished epoch",

@@ -47,6 +47,30 @@ def train_backbone(config: TaskConfig) -> Path:
     return config.out or results.joined_path(config)
 
 
+def plan_backbone(config: TaskConfig) -> str:
+    """The plan of `train_backbone`: a line for every network; nothing is written.
+
+    Raises `UserError` for unsuitable options or data, and for a training with other settings.
+    """
+    return "\n".join(_plan(run) for run in config.each_seed())
+
+
+def _plan(config: TaskConfig) -> str:
+    task = TASKS[config.task].build(config)
+    done, last = 0, saving.last_path(config.checkpoint)
+    if not config.overwrite:
+        _check_earlier(config, task)
+        if last.exists():
+            done = int(saving.read(last)["provenance"]["epoch"])
+    steps = len(task.batches(0))
+    weights = sum(value.nbytes for value in task.network.state_dict().values())
+    most = "at most " if task.patience else ""
+    return (
+        f"{config.checkpoint}: {done} of {most}{task.epochs} epochs finished; {steps} steps an "
+        f"epoch, {most}{(task.epochs - done) * steps} to go; {weights} bytes of weights"
+    )
+
+
 def _train_quietly(config: TaskConfig, threads: int) -> None:
     with quietly(True):  # the lines of several at once could not be told apart
         _train_run(config, threads)

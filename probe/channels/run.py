@@ -53,12 +53,36 @@ def score_channels(config: ChannelConfig) -> Path:
             scores += one[0]
             left += one[1]
     if not scores:
-        raise UserError(
-            f"no cache in {config.cache_dir} has what is asked for: run extract-features --placed "
-            "grid first"
-        )
+        raise _nothing(config)
     replace_runs(config.results_dir / ABLATIONS, left)
     return replace_runs(config.results_dir / CHANNELS, scores)
+
+
+def plan_channels(config: ChannelConfig) -> str:
+    """The plan of `score_channels`: a line for every cache, all of which are scored anew.
+
+    Nothing is written. Raises `UserError` where there is no cache.
+    """
+    found = [(cache.folder, cache.levels) for cache in _pooled(config).plain]
+    if config.rank == ETA and holds_caches(config.cache_dir):
+        found += [(cache.folder, cache.levels) for cache in find_caches(config)]
+    if not found:
+        raise _nothing(config)
+    lines = []
+    for folder, levels in found:
+        channels = [levels[level] for level in _levels(levels, config)]
+        lines.append(
+            f"{folder}: {sum(channels)} channels of {len(channels)} levels to score, into "
+            f"{config.results_dir / CHANNELS} and {ABLATIONS}"
+        )
+    return "\n".join(lines)
+
+
+def _nothing(config: ChannelConfig) -> UserError:
+    return UserError(
+        f"no cache in {config.cache_dir} has what is asked for: run extract-features --placed "
+        "grid first"
+    )
 
 
 @dataclass(frozen=True)

@@ -40,6 +40,22 @@ def train_placed(config: PlacedProbeConfig) -> Path:
     incomplete or damaged, and for results that were made from others.
     """
     check_writable(config.results_dir, "--results-dir")
+    runs = find_runs(config)
+    for run in runs:
+        run.begin()
+    tasks = [(run,) for run in runs]
+    where = config.scheduler
+    list(run_tasks(_solve, tasks, jobs=config.jobs, backend=config.backend, scheduler=where))
+    return write_all_placed(config.results_dir)
+
+
+def plan_placed_training(config: PlacedProbeConfig) -> str:
+    """The plan of `train_placed`: a line for every cache; nothing is written."""
+    return "\n".join(run.plan() for run in find_runs(config))
+
+
+def find_runs(config: PlacedProbeConfig) -> list[PlacedRun]:
+    """The caches to read, and with what; `UserError` where there is none."""
     threads = config.threads or torch.get_num_threads()
     runs = [
         PlacedRun(cache, config, threads)
@@ -52,12 +68,7 @@ def train_placed(config: PlacedProbeConfig) -> Path:
             f"{', '.join(config.backbone) or 'any backbone'} with "
             f"{', '.join(config.padding) or 'any padding'}: run extract-features --placed first"
         )
-    for run in runs:
-        run.begin()
-    tasks = [(run,) for run in runs]
-    where = config.scheduler
-    list(run_tasks(_solve, tasks, jobs=config.jobs, backend=config.backend, scheduler=where))
-    return write_all_placed(config.results_dir)
+    return runs
 
 
 def _solve(run: PlacedRun) -> None:
@@ -76,6 +87,19 @@ class PlacedRun:
     def folder(self) -> Path:
         """Of its results."""
         return self.config.results_dir / self.cache.folder.resolve().name
+
+    def plan(self) -> str:
+        """What there is to solve for, and what is done."""
+        done = set() if self.config.overwrite else finished_placed(self.folder)
+        poolings = self.config.pooling or POOLINGS
+        pairs = [(level, pooling) for level in self._levels() for pooling in poolings]
+        left = sum(len(self._missing(level, pooling, done)) for level, pooling in pairs)
+        rows = self.cache.identity.n_patches * len(self.cache.identity.cells)
+        size = 4 * rows * sum(self.cache.levels[level] for level, _ in pairs)
+        return (
+            f"{self.folder}: {left} readings to solve for, {len(done)} heads finished; "
+            f"{size} bytes of vectors to read"
+        )
 
     def begin(self) -> None:
         """Agree with the results there are; raises as `begin_placed`."""
@@ -107,22 +131,25 @@ class PlacedRun:
         wanted = self.config.levels or tuple(self.cache.levels)
         return [level for level in self.cache.levels if level in wanted]
 
-    def _read(self, level: str, pooling: str, done: set[str]) -> Iterator[Accuracies]:
+    def _missing(self, level: str, pooling: str, done: set[str]) -> list[str]:
+        """The readings of which a head is not done."""
         readings = [
             name
             for name in readings_of(level)
             if not self.config.reading or name in self.config.reading
         ]
-        tasks = tasks_of(self.cache)
-        missing = [
+        return [
             name
             for name in readings
             if not all(
                 head_name(level, pooling, task.name, name, solver) in done
-                for task in tasks
+                for task in tasks_of(self.cache)
                 for solver in self.config.solvers
             )
         ]
+
+    def _read(self, level: str, pooling: str, done: set[str]) -> Iterator[Accuracies]:
+        tasks, missing = tasks_of(self.cache), self._missing(level, pooling, done)
         if missing:
             vectors = without_rounding(self.cache.read(level, pooling))
             yield from read_vectors(

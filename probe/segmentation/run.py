@@ -48,13 +48,33 @@ def train_segmentation(config: SegmentationConfig) -> Path:
     rows: list[Row] = []
     for cache in find_caches(config):
         probe = SegmentationProbe(cache, device)
-        for level in cache.levels:
-            if level != INPUT and (not config.levels or level in config.levels):
-                say(f"{cache.folder.name}: {level}")
-                rows += probe.rows(level)
+        for level in _levels(cache, config):
+            say(f"{cache.folder.name}: {level}")
+            rows += probe.rows(level)
     if not rows:
         raise UserError(f"no cache in {config.cache_dir} has the --levels asked for")
     return replace_runs(config.results_dir / SEGMENTATION, rows)
+
+
+def plan_segmentation(config: SegmentationConfig) -> str:
+    """The plan of `train_segmentation`: a line for every cache, all solved for anew.
+
+    Nothing is written.
+    """
+    return "\n".join(
+        f"{cache.folder}: {len(TARGETS)} targets from {', '.join(_levels(cache, config)) or '-'} "
+        f"to solve for, into {config.results_dir / SEGMENTATION}"
+        for cache in find_caches(config)
+    )
+
+
+def _levels(cache: FeatureCache, config: SegmentationConfig) -> list[str]:
+    """The levels of a cache that are asked for."""
+    return [
+        level
+        for level in cache.levels
+        if level != INPUT and (not config.levels or level in config.levels)
+    ]
 
 
 @dataclass

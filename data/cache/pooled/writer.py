@@ -166,8 +166,7 @@ class PooledWriter:
             )
 
     def _check_space(self, identity: PlacedIdentity, freed: int = 0) -> None:
-        image = len(POOLINGS) * 4 * sum(identity.levels.values()) + _LABEL_BYTES
-        whole = identity.n_patches * len(identity.cells) * image + _FILE_OVERHEAD
+        whole = values_bytes(identity) + _FILE_OVERHEAD
         done = sum(path.stat().st_size for path in block_paths(self.folder))
         # The blocks, and the whole beside them until they are removed.
         needed = 2 * whole - done
@@ -178,6 +177,12 @@ class PooledWriter:
                 f"{free / 1e9:.3g} GB free: free some, give another --cache-dir, or take fewer "
                 "patches (--patch-limit)"
             )
+
+
+def values_bytes(identity: PlacedIdentity) -> int:
+    """Bytes of the arrays of a pooled cache: float32 vectors, and the labels of every image."""
+    image = len(POOLINGS) * 4 * sum(identity.levels.values()) + _LABEL_BYTES
+    return identity.n_patches * len(identity.cells) * image
 
 
 def _column(paths: Sequence[Path], name: str) -> Column:

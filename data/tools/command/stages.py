@@ -33,6 +33,7 @@ class Stage:
 
     config: type  # a dataclass; its fields are options
     run: Callable[[Any], None]  # does it, and prints what came of it
+    plan: Callable[[Any], str]  # what it would do and what it would cost; writes nothing
     # Raises `UserError` for a configuration that cannot be had; called before any work where a
     # command is given several.
     check: Callable[[Any], object] = lambda config: None
@@ -121,14 +122,21 @@ def _command(
 ) -> click.Command:
     """The command of some stages; `chosen` says which one values ask for, and in which words."""
 
-    def callback(debug: bool, quiet: bool, **values: Any) -> None:
+    def callback(debug: bool, quiet: bool, dry_run: bool, **values: Any) -> None:
         name, words = chosen(values)  # takes the flags out
         given, stage = _given(click.get_current_context(), values), stages[name]
         _check_given(words, stage.config, given)
         with named_as_options(), quietly(quiet), exit_codes(debug=debug, resume=resume):
-            _work(stage, list(_configurations(stage.config, given)))
+            _work(stage, list(_configurations(stage.config, given)), dry=dry_run)
 
     options: list[click.Parameter] = [*added, *_stage_options(stages)]
+    options.append(
+        click.Option(
+            ["--dry-run"],
+            is_flag=True,
+            help="Say what would be done and what it would cost, and write nothing.",
+        )
+    )
     options.append(click.Option(["--debug"], is_flag=True, help="Show tracebacks of errors."))
     options.append(
         click.Option(["--quiet"], is_flag=True, help="Say nothing but errors on stderr.")
@@ -205,20 +213,29 @@ def _configurations(config_class: type, given: Mapping[str, Any]) -> Iterator[tu
         yield name, config_class(**{**given, **values})
 
 
-def _work(stage: Stage, configurations: Sequence[tuple[str, Any]]) -> None:
-    """Run the stage for each; one of several that cannot be had costs the others nothing."""
+def _work(stage: Stage, configurations: Sequence[tuple[str, Any]], *, dry: bool) -> None:
+    """Run the stage for each; one of several that cannot be had costs the others nothing.
+
+    A `dry` run says what would be done.
+    """
+
+    def plan(config: Any) -> None:
+        show(stage.plan(config))
+
+    run = plan if dry else stage.run
     if len(configurations) == 1:
-        stage.run(configurations[0][1])
+        run(configurations[0][1])
         return
     faults: list[str] = []
     possible = []
     for name, config in configurations:
         with _kept(faults, name):
-            stage.check(config)
+            if not dry:
+                stage.check(config)
             possible.append((name, config))
     for name, config in possible:
         with _kept(faults, name):
-            stage.run(config)
+            run(config)
     if faults:
         raise UserError(
             f"{len(faults)} of {len(configurations)} were not done: {'; '.join(faults)}: mend or "

@@ -1,0 +1,109 @@
+"""What an extraction needs before its work: the network, the images, and where the cache goes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import joblib
+import torch
+
+from data.cache.files.manifest import Manifest, describe_images
+from data.cache.files.members import INDEX
+from data.cache.identity import Identity
+from data.cache.names import cache_name
+from data.cache.shards import compression_filters
+from data.cache.writer import CacheWriter
+from data.images.image_set import ImageSet, open_images
+from data.images.source import ImageSource
+from data.tools.device import find_device
+from data.tools.errors import UserError
+from data.tools.files import check_writable
+from data.tools.terminal import say
+from extract.backbones.backbone import Backbone
+from extract.config import ExtractConfig
+from extract.engine import check_engine
+from extract.identity import describe_extraction
+from extract.levels import LevelExtractor
+from extract.precision import resolve_precision
+from extract.shards.job import Job, load_configured
+from extract.weights_label import free_label
+
+SCANS = ".scans"  # in the folder of the caches: what was found in folders of images
+# Of the samples and the noise: --seed draws the network alone, so that those of several seeds see
+# the same images.
+IMAGES_SEED = 0
+
+
+def prepare(
+    config: ExtractConfig,
+    backbone: Backbone | None,
+    images: Mapping[str, Any] | ImageSource | None,
+    *,
+    dry: bool = False,
+) -> Job:
+    """Everything that can be refused, the quick things first.
+
+    A `dry` one writes nothing: not even what it finds in folders of images is kept, nor is tried
+    whether the cache can be written.
+    """
+    command = "" if backbone or images else config.command
+    device, backbone, identity = _describe(config, backbone)
+    folder = config.cache_dir / cache_name(identity)
+    if not dry:
+        _check_folder(config, folder)
+    found = open_images(
+        images or {"train": config.train, "test": config.test},
+        limit=config.limit,
+        seed=IMAGES_SEED,
+        num_workers=joblib.cpu_count() if config.num_workers is None else config.num_workers,
+        image_size=config.image_size,
+        scans=None if dry else config.cache_dir / SCANS,
+    )
+    found = replace(found, score_transposed=config.score_transposed)
+    _report_images(found, config.strict)
+    described = describe_images(found.records)
+    identity = replace(identity, images=described, sources=found.places, command=command)
+    manifest = Manifest(identity, tuple(found.records), tuple(found.bad))
+    return Job(config, device, backbone, found, CacheWriter(folder, manifest))
+
+
+def check_backbone(config: ExtractConfig) -> None:
+    """Raise `UserError` where there is no such network, padding, device or folder to write to."""
+    _, _, identity = _describe(config, None)
+    _check_folder(config, config.cache_dir / cache_name(identity))
+
+
+def _describe(
+    config: ExtractConfig, backbone: Backbone | None
+) -> tuple[torch.device, Backbone, Identity]:
+    """Where to compute, with what network, and what it makes, the images and calibration aside."""
+    device = find_device(config.device)
+    precision = resolve_precision(config.precision, device)
+    check_engine(config.engine, device)
+    compression_filters(config.compression)  # refuses while nothing is done yet
+    backbone = backbone or load_configured(config)
+    backbone.weights = free_label(config, backbone)
+    channels = LevelExtractor(backbone, config.features).channels(config.image_size)
+    identity = describe_extraction(config, backbone, channels, device=device, precision=precision)
+    return device, backbone, identity
+
+
+def _check_folder(config: ExtractConfig, folder: Path) -> None:
+    """Raise `UserError` unless the cache can be written; one that may be complete need not be."""
+    if config.overwrite or not (folder / INDEX).exists():
+        check_writable(folder if folder.exists() else config.cache_dir, "--cache-dir")
+
+
+def _report_images(images: ImageSet, strict: bool) -> None:
+    for note in images.notes:
+        say(f"note: {note}")
+    for bad in images.bad:
+        say(f"bad image: {bad.images} {bad.name}: {bad.reason}")
+    if images.bad and strict:
+        raise UserError(
+            f"{len(images.bad)} images cannot be used and --strict is on: mend or remove them, "
+            "or leave --strict out"
+        )
