@@ -24,6 +24,7 @@ _WEIGHTS = {
 _TASK_METRICS = {
     "f_measure": "F",
     "miou_percent": "mIoU %",
+    "change_percent": "change %",
     "accuracy_percent": "accuracy %",
     "above_chance_percent": "above chance %",
     "ablation_percent": "%",

@@ -8,6 +8,7 @@ from data.tools.command.stages import USUAL, Stage, flag_command
 from data.tools.terminal import show
 from probe.channels.config import ChannelConfig
 from probe.config import ProbeConfig
+from probe.consistency.config import ConsistencyConfig
 from probe.placed.config import PlacedProbeConfig
 from probe.segmentation.config import SegmentationConfig
 
@@ -63,11 +64,24 @@ def _plan_segmentation(config: SegmentationConfig) -> str:
     return plan_segmentation(config)
 
 
+def _run_consistency(config: ConsistencyConfig) -> None:
+    from probe.consistency.run import measure_consistency
+
+    show(str(measure_consistency(config)))
+
+
+def _plan_consistency(config: ConsistencyConfig) -> str:
+    from probe.consistency.run import plan_consistency
+
+    return plan_consistency(config)
+
+
 main = flag_command(
     {
         USUAL: Stage(ProbeConfig, _run_maps, _plan_maps),
         "placed": Stage(PlacedProbeConfig, _run_placed, _plan_placed),
         "channels": Stage(ChannelConfig, _run_channels, _plan_channels),
+        "consistency": Stage(ConsistencyConfig, _run_consistency, _plan_consistency),
         "segmentation": Stage(SegmentationConfig, _run_segmentation, _plan_segmentation),
     },
     {
@@ -75,6 +89,8 @@ main = flag_command(
         "instead of maps from feature caches.",
         "channels": "Score every channel of every cache by how much it says of the place, and read "
         "without the foremost ones.",
+        "consistency": "Measure how far pooled vectors move when the image moves by a few pixels, "
+        "in every pooled cache of such images (extract-features --placed shifts).",
         "segmentation": "Segment placed images from every aligned cache of them (extract-features "
         "--placed grid --aligned --patches shapes): into classes, and into classes by half.",
     },

@@ -26,6 +26,7 @@ from extract.tasks.rook.config import RookConfig
 from probe.channels.config import ChannelConfig
 from probe.cli import main as train_probes
 from probe.config import ProbeConfig
+from probe.consistency.config import ConsistencyConfig
 from probe.placed.config import PlacedProbeConfig
 from probe.segmentation.config import SegmentationConfig
 
@@ -37,6 +38,7 @@ NEEDED: dict[Any, dict[str, Any]] = {
     PlacedProbeConfig: {},
     ChannelConfig: {},
     SegmentationConfig: {},
+    ConsistencyConfig: {},
     RookConfig: {"task": "rook"},
     RedGreenConfig: {"task": "red-green"},
     TablesConfig: {},

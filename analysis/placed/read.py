@@ -10,8 +10,10 @@ import numpy as np
 import pandas as pd
 
 from analysis.read.columns import LOSS, TEXT, Kind, among, read_csv, whole
+from data.images.placed.shifts import SHIFTS
 from probe.results.placed import (
     ABLATIONS,
+    CONSISTENCY,
     PLACED,
     PLACED_COLUMNS,
     PLACED_KEY,
@@ -21,6 +23,7 @@ from probe.results.placed import (
 
 PUBLISHED = resources.files("analysis") / "published" / "placed_tables.csv"
 EVERY_CELL = "all"  # in the column `ring`
+EVERY_SHIFT = "all"  # in the column `pixels`
 
 
 def _optional_number(text: str) -> float:
@@ -83,12 +86,26 @@ _SEGMENTATION_KINDS = {
     "n_test": whole(1),
 }
 _SEGMENTATION_KEY = ["run", "levels", "target", "class", "ring"]
+_CONSISTENCY_KINDS = {
+    **dict.fromkeys(("run", "backbone", "weights", "backbone_padding", "patches", "level"), TEXT),
+    "shift": among(*SHIFTS),
+    "pooling": among("mean", "max"),
+    "pixels": Kind(
+        "a whole number of at least 1, or empty for the mean over all",
+        lambda text: text or EVERY_SHIFT,
+        lambda value: value == EVERY_SHIFT or value.isdigit(),
+    ),
+    **dict.fromkeys(("change", "low", "high", "between_images"), LOSS),
+    **dict.fromkeys(("median_channel", "largest_channel"), LOSS),
+    **dict.fromkeys(("patch_size", "n_images"), whole(1)),
+}
+_CONSISTENCY_KEY = ["run", "shift", "level", "pooling", "pixels"]
 _IMAGES = {"images": Kind("a text", str)}  # which older results do not name
 
 
 def has_placed(folder: Path) -> bool:
     """Whether a results folder holds anything of placed studies."""
-    return any((folder / name).exists() for name in (PLACED, ABLATIONS, SEGMENTATION))
+    return any((folder / name).exists() for name in (PLACED, ABLATIONS, SEGMENTATION, CONSISTENCY))
 
 
 def read_placed(folder: Path) -> pd.DataFrame:
@@ -122,6 +139,15 @@ def read_segmentation(folder: Path) -> pd.DataFrame:
     """`segmentation.csv` and network; without rows where there is none."""
     rows = _read(folder / SEGMENTATION, _SEGMENTATION_KINDS, _SEGMENTATION_KEY, _IMAGES)
     return rows.assign(network=networks(rows, [*_SEGMENTATION_KEY, "images"]))
+
+
+def read_consistency(folder: Path) -> pd.DataFrame:
+    """`consistency.csv`, network, and `most` pixels of the run; `pixels` is "all" for the mean."""
+    rows = _read(folder / CONSISTENCY, _CONSISTENCY_KINDS, _CONSISTENCY_KEY)
+    most = rows["pixels"].where(rows["pixels"] != EVERY_SHIFT, "0").astype(int)
+    return rows.assign(
+        network=networks(rows, _CONSISTENCY_KEY), most=most.groupby(rows["run"]).transform("max")
+    )
 
 
 def placed_tables() -> pd.DataFrame:

@@ -9,15 +9,22 @@ from data.cache.names import safe_name
 from data.cache.pooled.identity import PlacedIdentity
 from data.images.placed.patches import PATCH_SETS
 from data.images.placed.placement import CANVASES, Layout, PlacedImages
+from data.images.placed.shifts import MOST, SHIFTS
 from data.tools.errors import UserError
 from data.tools.settings import setting, spelled
 from data.vocabulary import IMAGE_SIZE
 from extract.config import ExtractConfig
 
-GRID, CORNERS = "grid", "corners"
-KINDS = (GRID, CORNERS)
+GRID, CORNERS, SHIFTED = KINDS = ("grid", "corners", "shifts")
 STRIDE = 32  # pixels, of the last level of the usual networks
-_PATCH_SIZE = {GRID: 32, CORNERS: 56}  # PermuteNet's CIFAR images; Kayhan and van Gemert's
+# PermuteNet's CIFAR images; Kayhan and van Gemert's; whole images.
+_PATCH_SIZE = {GRID: 32, CORNERS: 56, SHIFTED: IMAGE_SIZE}
+# Options that say something of images placed in this way, and not of all placed ones.
+_OF_KIND = {
+    GRID: ("grid", "canvas", "aligned", "mirrored"),
+    CORNERS: ("border", "gap", "canvas", "aligned", "mirrored"),
+    SHIFTED: ("shift", "most"),
+}
 
 # What says something of images in folders alone, and of feature caches alone.
 _OF_FOLDERS = ("test", "limit", "num_shards", "shard_index")
@@ -36,7 +43,7 @@ class PlacedConfig(ExtractConfig):
 
     placed: str | None = setting(
         "Lay patches on a canvas and keep pooled vectors, instead of maps: at every cell of a "
-        "grid, or in two corners inside a border.",
+        "grid, in two corners inside a border, or whole images under small shifts.",
         None,
         choices=KINDS,
     )
@@ -59,7 +66,9 @@ class PlacedConfig(ExtractConfig):
         f"Placed: {', '.join(PATCH_SETS)}, or a folder of images.", PATCH_SETS[0]
     )
     patch_size: int | None = setting(
-        "Placed: pixels a side of a patch (default 32 in a grid, 56 in corners).", None, at_least=1
+        "Placed: pixels a side of a patch (default 32 in a grid, 56 in corners, 224 under shifts).",
+        None,
+        at_least=1,
     )
     patch_limit: int = setting("Placed: at most this many patches.", 200, at_least=1)
     aligned: bool = setting(
@@ -71,6 +80,18 @@ class PlacedConfig(ExtractConfig):
         "Placed: turn every image left to right, in a cache of its own: what train-probes "
         "--channels --rank flip compares with.",
         False,
+    )
+    shift: tuple[str, ...] = setting(
+        "Placed under shifts: another window of a larger image, zeros or the image's other side "
+        "where it came from (repeatable; default all).",
+        (),
+        choices=SHIFTS,
+    )
+    most: int = setting(
+        "Placed under shifts: pixels of the largest; 1, 2, ... as far are taken, down and to the "
+        "right.",
+        MOST,
+        at_least=1,
     )
     patch_root: Path | None = setting("Placed: the folder that holds CIFAR.", None)
 
@@ -93,8 +114,10 @@ class PlacedConfig(ExtractConfig):
     @property
     def _idle(self) -> tuple[str, ...]:
         """Options that say nothing of placed images of this kind."""
-        layout = ("border", "gap") if self.placed == GRID else ("grid",)
-        return (*layout, *_OF_FOLDERS, *(() if self.aligned else _OF_FEATURE_CACHES))
+        assert self.placed is not None
+        of_others = {name for names in _OF_KIND.values() for name in names}
+        idle = sorted(of_others - {*_OF_KIND[self.placed]})
+        return (*idle, *_OF_FOLDERS, *(() if self.aligned else _OF_FEATURE_CACHES))
 
     @property
     def layouts(self) -> list[Layout]:
@@ -104,6 +127,8 @@ class PlacedConfig(ExtractConfig):
         if self.placed == CORNERS:
             gap = -size % STRIDE if self.gap is None else self.gap
             return [Layout(CORNERS, 2, size, border, gap) for border in self.border or (0,)]
+        if self.placed == SHIFTED:
+            return [Layout(kind, 1, size, most=self.most) for kind in self.shift or SHIFTS]
         return [Layout(GRID, grid, size) for grid in self.grid or (3, 7)]
 
     @property

@@ -84,7 +84,7 @@ def placed_jobs(
 
 
 def _patches(config: PlacedConfig, layout: Layout, given: Any) -> Patches:
-    count, size = config.patch_limit, layout.patch_size
+    count, size = config.patch_limit, layout.source_size
     if isinstance(given, Patches):
         return given
     if given is not None:

@@ -25,6 +25,7 @@ PLACED_KEY = ["run", "level", "pooling", "task", "reading", "solver", "ring"]
 
 CHANNELS = "channels.csv"  # a row for each channel: how much of it is of the place
 ABLATIONS = "ablations.csv"  # what is left of a readout without its foremost channels
+CONSISTENCY = "consistency.csv"  # relative change of pooled vectors under small shifts
 SEGMENTATION = "segmentation.csv"  # intersection over union of targets that differ by image
 
 

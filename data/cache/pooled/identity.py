@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from data.cache.identity import NEVER_COMPARED, Calibration, canonical_json
+from data.images.placed.shifts import SHIFTS
 from data.tools.typed import from_json
 
 SCHEMA = 1
@@ -34,12 +35,12 @@ class PlacedIdentity:
     seed: int = 0
     calibration: Calibration | None = None
     calibration_images: str = ""  # SHA-256 over the images that it was measured on
-    kind: str = "grid"  # or "corners"
+    kind: str = "grid"  # or "corners", or a shift
     grid: int = 3  # cells a side
     border: int = 0  # pixels
     gap: int = 0  # pixels between the cells
     patch_size: int = 32  # pixels a side
-    cells: tuple[tuple[int, int], ...] = ()  # row and column of each
+    cells: tuple[tuple[int, int], ...] = ()  # row and column of each; in pixels under a shift
     canvas: str = "black"
     mirrored: bool = False  # every image turned left to right
     patches: str = "samples"
@@ -60,6 +61,11 @@ class PlacedIdentity:
     def to_json(self) -> dict[str, Any]:
         """As JSON reads it back, keys in the order of the fields."""
         return dict(json.loads(json.dumps(asdict(self))))
+
+    @property
+    def is_shifted(self) -> bool:
+        """Whether its cells are one image under small shifts, and no places of a canvas."""
+        return self.kind in SHIFTS
 
     @property
     def rings(self) -> list[int]:

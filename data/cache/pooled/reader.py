@@ -106,11 +106,14 @@ def is_pooled(folder: Path) -> bool:
     return (folder / IDENTITY).exists() or (folder / POOLED).exists()
 
 
-def find_pooled(cache_dir: Path, *, mirrored: bool = False) -> list[PooledCache]:
+def find_pooled(
+    cache_dir: Path, *, mirrored: bool = False, shifted: bool = False
+) -> list[PooledCache]:
     """Every pooled cache of a folder of caches, or the folder itself where it is one.
 
-    Of images as they are, or of `mirrored` ones; none is not an error where there are others. What
-    is incomplete or damaged is left out, with a line on stderr. `UserError` where there is none.
+    Of images as they are, of `mirrored` ones, or of whole images under small shifts; none is not
+    an error where there are others. What is incomplete or damaged is left out, with a line on
+    stderr. `UserError` where there is none.
     """
     names = (IDENTITY, POOLED)
     folders = {path.parent for name in names for path in cache_dir.glob(f"*/{name}")}
@@ -127,7 +130,10 @@ def find_pooled(cache_dir: Path, *, mirrored: bool = False) -> list[PooledCache]
         raise UserError(faults[0] if faults else none)
     for fault in faults:
         say(f"left out: {fault}")
-    return [cache for cache in caches if cache.identity.mirrored == mirrored]
+    wanted = mirrored, shifted
+    return [
+        cache for cache in caches if (cache.identity.mirrored, cache.identity.is_shifted) == wanted
+    ]
 
 
 def read_identity(folder: Path) -> PlacedIdentity | None:

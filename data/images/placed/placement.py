@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data.images.placed.patches import Patches, Pixels
+from data.images.placed.shifts import SHIFTS, needed, shifted
 from data.images.synthetic import noise_image
 from data.stream import Stream
 from data.tools.errors import UserError
@@ -27,19 +28,26 @@ class Layout:
     A grid of k x k cells, numbered by rows (PermuteNet: label = row * k + column), tiles the
     canvas. Two corners are its first and last cell for k = 2, with a gap between the cells, inside
     a black border (Kayhan and van Gemert 2020, figure 4: a canvas of 112 pixels in the paper, of
-    120 in their code).
+    120 in their code). Under a shift the patch is the whole image, and cell k is where it lies
+    after k pixels down and to the right.
     """
 
-    kind: str  # "grid" or "corners"
+    kind: str  # "grid", "corners" or a shift
     grid: int  # k, cells a side
     patch_size: int  # P, pixels a side
     border: int = 0  # pixels, black, on all sides
     gap: int = 0  # pixels of canvas between neighbouring cells
+    most: int = 0  # pixels, of the largest shift
 
     @property
     def image_size(self) -> int:
         """S, pixels a side."""
         return self.canvas_size + 2 * self.border
+
+    @property
+    def source_size(self) -> int:
+        """Pixels a side of the patches that it takes."""
+        return needed(self.kind, self.patch_size, self.most)
 
     @property
     def canvas_size(self) -> int:
@@ -49,13 +57,17 @@ class Layout:
     @property
     def name(self) -> str:
         """What folders call it."""
+        if self.kind in SHIFTS:
+            return f"{self.kind}{self.most}"
         if self.kind == "grid":
             return f"g{self.grid}"
         return f"corners-b{self.border}" + (f"-gap{self.gap}" if self.gap else "")
 
     @property
     def cells(self) -> list[tuple[int, int]]:
-        """Row and column of every cell, in the order of their numbers."""
+        """Row and column of every cell, in the order of their numbers; in pixels under a shift."""
+        if self.kind in SHIFTS:
+            return [(pixels, pixels) for pixels in range(self.most + 1)]
         if self.kind == "corners":
             return [(0, 0), (self.grid - 1, self.grid - 1)]
         return [divmod(cell, self.grid) for cell in range(self.grid**2)]
@@ -95,13 +107,18 @@ class PlacedImages:
     def load(self, index: int) -> Pixels:
         """Image `index`, (S, S, 3) uint8 RGB."""
         patch, cell = divmod(index, len(self.layout.cells))
-        layout = self.layout
-        size, border = layout.patch_size, layout.border
-        top, left = ((size + layout.gap) * place for place in layout.cells[cell])
-        canvas = self._canvas(patch, layout.canvas_size)
-        canvas[top : top + size, left : left + size] = self.patches.pixels[patch]
-        image = np.pad(canvas, ((border, border), (border, border), (0, 0)))
+        image = self._image(patch, *self.layout.cells[cell])
         return np.ascontiguousarray(image[:, ::-1]) if self.mirrored else image
+
+    def _image(self, patch: int, row: int, column: int) -> Pixels:
+        layout, pixels = self.layout, self.patches.pixels[patch]
+        if layout.kind in SHIFTS:
+            return shifted(pixels, layout.kind, layout.patch_size, row)
+        size, border = layout.patch_size, layout.border
+        top, left = ((size + layout.gap) * place for place in (row, column))
+        canvas = self._canvas(patch, layout.canvas_size)
+        canvas[top : top + size, left : left + size] = pixels
+        return np.pad(canvas, ((border, border), (border, border), (0, 0)))
 
     def _canvas(self, patch: int, size: int) -> Pixels:
         if self.canvas == "noise":  # the same one under a patch at all cells

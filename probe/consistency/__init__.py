@@ -1,0 +1,1 @@
+"""How much pooled vectors change when the image is moved by a few pixels."""
