@@ -10,14 +10,14 @@ from sklearn.linear_model import Ridge
 from sklearn.preprocessing import StandardScaler
 from torch.nn import functional
 
+from data.channels.flips import flip_scores, with_null
+from data.channels.spread import Places, Spread, place_scores
 from data.protocols import exactly_solved, find_protocol
 from data.targets import PATTERNS, position_map
 from data.tools.errors import UserError
 from probe.channels.ablation import ALONE, DRAWS, KEPT, RESOLVED, ablations
 from probe.channels.dense import MapReadout
-from probe.channels.flips import flip_scores, with_null
 from probe.channels.location import LocationReadout, Part
-from probe.channels.spread import Places, Spread, place_scores
 from probe.config import ProbeConfig
 from probe.placed.solvers import RIDGES
 from probe.train import load_head, train_probes

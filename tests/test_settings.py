@@ -23,6 +23,7 @@ from extract.tasks.cli import main as train_backbone
 from extract.tasks.maps.config import MapConfig
 from extract.tasks.red_green.config import RedGreenConfig
 from extract.tasks.rook.config import RookConfig
+from extract.tasks.targeting.config import TargetingConfig
 from probe.channels.config import ChannelConfig
 from probe.cli import main as train_probes
 from probe.config import ProbeConfig
@@ -41,6 +42,7 @@ NEEDED: dict[Any, dict[str, Any]] = {
     ConsistencyConfig: {},
     RookConfig: {"task": "rook"},
     RedGreenConfig: {"task": "red-green"},
+    TargetingConfig: {"task": "targeting"},
     TablesConfig: {},
 }
 FIELDS = [(config, field) for config in NEEDED for field in dataclasses.fields(config)]

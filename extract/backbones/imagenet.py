@@ -9,6 +9,7 @@ from urllib.parse import urlparse
 import torch
 from torch import Tensor
 from torchvision import models
+from torchvision.models import WeightsEnum
 
 from data.tools.errors import UserError
 from data.tools.files import sha256_of
@@ -26,20 +27,28 @@ def imagenet_weights(name: str) -> tuple[dict[str, Tensor], str]:
     """
     versions = models.get_model_weights(name).__members__
     weights = versions.get("IMAGENET1K_V1") or versions["IMAGENET1K_SWAG_LINEAR_V1"]
+    return published_state(weights, f"weights 'imagenet' of {name}"), weights.url
+
+
+def published_state(weights: WeightsEnum, what: str) -> dict[str, Tensor]:
+    """A state dict of torchvision's, from TORCH_HOME or downloaded; `what` it is, for errors.
+
+    `UserError` when it is neither there nor downloadable, or the file there is another than its
+    name says.
+    """
     folder = Path(torch.hub.get_dir()) / "checkpoints"
-    _check_hash(folder / Path(urlparse(weights.url).path).name, name)
+    _check_hash(folder / Path(urlparse(weights.url).path).name, what)
     try:
-        state = weights.get_state_dict(progress=True, check_hash=True, weights_only=True)
+        return dict(weights.get_state_dict(progress=True, check_hash=True, weights_only=True))
     except Exception as error:  # no network, no space, no rights, a damaged file: all alike here
         raise UserError(
-            f"weights 'imagenet' of {name}: {weights.url} is not usable in {folder} and could not "
-            f"be downloaded ({error}): put the file there (TORCH_HOME moves the folder), "
+            f"{what}: {weights.url} is not usable in {folder} and could not be downloaded "
+            f"({error}): put the file there (TORCH_HOME moves the folder), "
             "or use --weights random or --weights FILE"
         ) from error
-    return state, weights.url
 
 
-def _check_hash(path: Path, name: str) -> None:
+def _check_hash(path: Path, what: str) -> None:
     """torch checks what it downloads and takes what is there already: so check that here."""
     found = _HASH.search(path.name)
     if not found or not path.is_file():
@@ -47,7 +56,7 @@ def _check_hash(path: Path, name: str) -> None:
     digest = sha256_of(path)
     if not digest.startswith(found[1]):
         raise UserError(
-            f"weights 'imagenet' of {name}: {path} is not what its name says, its SHA-256 begins "
+            f"{what}: {path} is not what its name says, its SHA-256 begins "
             f"with {digest[: len(found[1])]}: delete it and it is downloaded again, or give it "
             "another name and use --weights FILE"
         )

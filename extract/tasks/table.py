@@ -11,6 +11,7 @@ from extract.tasks.config import TaskConfig
 from extract.tasks.maps.config import MapConfig
 from extract.tasks.red_green.config import RedGreenConfig
 from extract.tasks.rook.config import RookConfig
+from extract.tasks.targeting.config import TargetingConfig
 
 if TYPE_CHECKING:
     from extract.tasks.task import Task
@@ -39,4 +40,5 @@ TASKS: dict[str, Row] = {
     "segmentation": Row(MapConfig, "extract.tasks.maps.task:MapTask"),
     "rook": Row(RookConfig, "extract.tasks.rook.task:RookTask"),
     "red-green": Row(RedGreenConfig, "extract.tasks.red_green.task:RedGreenTask"),
+    "targeting": Row(TargetingConfig, "extract.tasks.targeting.task:TargetingTask"),
 }

@@ -13,11 +13,10 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from data.stream import Stream
+from data.channels.draws import random_order
 from data.tools.errors import UserError
 
 DRAWS = 10  # random sets of channels of each size
-_DRAW_KEY = 7
 
 Index = NDArray[np.int64]  # of channels
 Floats = NDArray[np.float64]
@@ -65,7 +64,7 @@ def ablations(
             raise UserError(
                 f"--ablate {count}: the level has {readout.channels} channels: remove fewer"
             )
-        draws = [Stream(seed, _DRAW_KEY, draw).order(readout.channels) for draw in range(DRAWS)]
+        draws = [random_order(readout.channels, seed, draw) for draw in range(DRAWS)]
         for head in HEADS if count else (KEPT,):
             value = _score(readout, head, ranking, count)
             random = np.stack([_score(readout, head, order, count) for order in draws])

@@ -7,19 +7,17 @@ the test images, whose loss it gives exactly.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from data.cache.reader import FeatureCache
+from data.channels.spread import Floats, Moments, Places
 from data.protocols import TrainingRecipe
 from data.targets import PATTERNS
 from data.vocabulary import GRID
 from probe.batches import CELLS, FeatureBatches, plain_windows
-from probe.channels.spread import Floats, Places, Spread
 from probe.exact.gram import Columns, Gram, Sums
 from probe.exact.ridge import Readouts, Targets, equations, solve
 from probe.loss import scored_target
@@ -28,37 +26,6 @@ from probe.sgd.fit import split_rows
 BATCH = 32  # images read at once
 HELDOUT = 8  # as of `probe.exact.solve`: every so many training images one chooses the ridge
 MAP_PLACES = Places([divmod(cell, GRID) for cell in range(CELLS)], GRID)
-
-
-@dataclass
-class _Moments:
-    """Sums over images that `Spread` is made from."""
-
-    means: Tensor  # (C, cells)
-    squares: Tensor  # (C,)
-    within: Tensor  # (C,)
-    images: int = 0
-
-    @classmethod
-    def zeros(cls, channels: int) -> _Moments:
-        """No images yet."""
-        one = torch.zeros(channels, dtype=torch.float64)
-        return cls(torch.zeros(channels, CELLS, dtype=torch.float64), one, one.clone())
-
-    def add(self, features: Tensor) -> None:
-        """Take in a batch, (C, B * cells)."""
-        maps = features.double().unflatten(1, (-1, CELLS)).cpu()  # (C, B, cells)
-        self.means += maps.sum(1)
-        self.squares += maps.square().mean(2).sum(1)
-        self.within += maps.var(2, correction=0).sum(1)
-        self.images += maps.shape[1]
-
-    @property
-    def spread(self) -> Spread:
-        """Over all images."""
-        means = (self.means / self.images).T.numpy()
-        total = (self.squares / self.images).numpy() - np.square(means.mean(0))
-        return Spread(means, np.maximum(total, 0), (self.within / self.images).numpy())
 
 
 class MapReadout:
@@ -82,7 +49,7 @@ class MapReadout:
         columns = Columns(1, 0, recipe.resolution, device)
         self._gram = Gram({level: self.channels}, columns)
         self._test = Sums.zeros(self.channels, columns)
-        moments = _Moments.zeros(self.channels)
+        moments = Moments(self.channels, CELLS)
         batches = FeatureBatches(cache, (level,), torch.float32, device, "none")
         train, test = cache.rows("train"), cache.rows("test")
         split = split_rows(train, test, 1 / HELDOUT)
@@ -91,7 +58,8 @@ class MapReadout:
             for _, features in batches.batches(plain_windows(rows, batches.image_bytes), BATCH):
                 self._gram.add(features, sums)
                 if sums is not self._test:
-                    moments.add(features)
+                    maps = features.unflatten(1, (-1, CELLS)).transpose(0, 1)  # (B, C, cells)
+                    moments.add(maps.double().cpu().numpy())
         self._gram.mirror(self._test)
         self.spread = moments.spread
         maps = np.stack([scored_target(pattern, columns.size, recipe) for pattern in PATTERNS])

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 
 from data.cache.pooled.reader import POOLINGS, PooledCache, find_pooled, is_pooled
+from data.channels.flips import flip_scores, with_null
+from data.channels.spread import Floats, Places, Spread, place_scores
 from data.images.placed.placement import HELD_OUT, TEST, TRAIN
 from data.protocols import exactly_solved, find_protocol
 from data.tools.device import find_device
@@ -21,9 +23,7 @@ from probe.caches import find_caches, holds_caches
 from probe.channels.ablation import DRAWS, Readout, ablations
 from probe.channels.config import ABLATE, ETA, FLIP, ChannelConfig
 from probe.channels.dense import MAP_PLACES, MapReadout
-from probe.channels.flips import flip_scores, with_null
 from probe.channels.location import LocationReadout, Part
-from probe.channels.spread import Floats, Places, Spread, place_scores
 from probe.placed.readings import without_rounding
 from probe.results.placed import ABLATIONS, CHANNELS, replace_runs
 

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from data.cache.reader import FeatureCache
+from data.channels.spread import Places
 from data.images.placed.source import PlacedName
 from data.tools.device import find_device
 from data.tools.errors import UserError
@@ -23,7 +24,6 @@ from data.tools.terminal import say
 from data.vocabulary import INPUT
 from probe.batches import CELLS, FeatureBatches, plain_windows
 from probe.caches import find_caches
-from probe.channels.spread import Places
 from probe.exact.gram import Columns, Gram
 from probe.exact.rows import RowTargets, solve_rows
 from probe.results.placed import SEGMENTATION, replace_runs

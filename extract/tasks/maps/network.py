@@ -43,7 +43,7 @@ class MapNetwork(nn.Module):
         self.backbone = backbone.module.train().requires_grad_(True)
         self.nodes = list(backbone.taps.values())
         self.normalization = normalization
-        maps = self._levels(zero_image(self.backbone, image_size))
+        maps = self._taps(zero_image(self.backbone, image_size))
         pixels = (torch.arange(image_size // CELL) + 0.5) * CELL - 0.5
         for index, (node, level) in enumerate(zip(self.nodes, maps, strict=True)):
             matrix = placement_matrix(*placement(self.backbone, node), level.shape[-1], pixels)
@@ -53,15 +53,22 @@ class MapNetwork(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits of images, float32."""
-        hidden = torch.zeros((), device=images.device)
-        levels = self._levels(normalize(images, self.normalization))
+        return self.decode(self.levels(images), images.shape[-2:])
+
+    def levels(self, images: Tensor) -> list[Tensor]:
+        """The maps (B, C, h, w) that the decoder reads, of images (B, 3, S, S)."""
+        return self._taps(normalize(images, self.normalization))
+
+    def decode(self, levels: list[Tensor], size: torch.Size) -> Tensor:
+        """Logits (B, outputs, *size) float32 of what `levels` gives; needs no backbone."""
+        hidden = torch.zeros((), device=levels[0].device)
         for index, (read, level) in enumerate(zip(self.read, levels, strict=True)):
             place = self.get_buffer(f"place{index}")
             hidden = hidden + place @ read(level) @ place.T
         logits = self.write(functional.relu(hidden)).float()
-        return functional.interpolate(logits, images.shape[-2:], mode="bilinear")
+        return functional.interpolate(logits, size, mode="bilinear")
 
-    def _levels(self, images: Tensor) -> list[Tensor]:
+    def _taps(self, images: Tensor) -> list[Tensor]:
         maps: dict[str, Tensor] = {}
         run_taps(self.backbone, self.nodes, images, maps.__setitem__)
         return [maps[node] for node in self.nodes]

@@ -52,7 +52,7 @@ class MapTask(Task):
         self.epochs = config.epochs
         self.pairs, self.tests = training_pairs(config), test_pairs(config)
         self.training, self.held_out = split(len(self.pairs))
-        _check_sets(self.pairs, self.tests, self.held_out)
+        check_sets(self.pairs, self.tests, self.held_out)
         network = build_network(config, len(self.pairs.classes) or 1)
         self.settings = {**_settings(config, self.pairs, dtype), **network.started_from}
         self.network = network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -158,7 +158,8 @@ def learning_rate(step: int, steps: int, largest: float) -> float:
     return largest * 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm)))
 
 
-def _check_sets(pairs: PairSet, tests: Sequence[PairSet], held_out: NDArray[np.int64]) -> None:
+def check_sets(pairs: PairSet, tests: Sequence[PairSet], held_out: NDArray[np.int64]) -> None:
+    """Refuse sets that cannot be scored on (`UserError`)."""
     for test in tests:
         if len(test.classes) != len(pairs.classes):
             raise UserError(

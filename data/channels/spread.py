@@ -92,6 +92,30 @@ class Spread:
         return np.divide(difference, deviation, out=np.zeros_like(difference), where=deviation > 0)
 
 
+class Moments:
+    """Sums over images that the `Spread` of their maps is made from, a batch at a time."""
+
+    def __init__(self, channels: int, cells: int) -> None:
+        self._means = np.zeros((cells, channels))
+        self._squares, self._within = np.zeros(channels), np.zeros(channels)
+        self._images = 0
+
+    def add(self, maps: NDArray[np.floating]) -> None:
+        """Take in the maps of some images, (B, C, cells)."""
+        values = maps.astype(np.float64)
+        self._means += values.sum(0).T
+        self._squares += np.square(values).mean(2).sum(0)
+        self._within += values.var(2).sum(0)
+        self._images += len(values)
+
+    @property
+    def spread(self) -> Spread:
+        """Over all images."""
+        means = self._means / self._images
+        total = self._squares / self._images - np.square(means.mean(0))
+        return Spread(means, np.maximum(total, 0), self._within / self._images)
+
+
 def place_scores(spread: Spread, places: Places) -> dict[str, Floats]:
     """Every score of `SHARES` and `REGIONS`, (C,) each."""
     shares = {name: spread.share(groups) for name, groups in places.groups.items()}

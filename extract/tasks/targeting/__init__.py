@@ -1,0 +1,1 @@
+"""Channels that say the place, taken from a segmentation network before its decoder."""
