@@ -34,4 +34,4 @@ KEPT_EXTREMES = 2  # of the best, and of the worst, of larger sets: their maps a
 TASKS = ("saliency", "segmentation")  # that `train-backbone` trains for
 TASKS_CSV = "tasks.csv"  # of a results folder: the scores of `train-backbone`
 ROOK_CSV, ROOK_MARGINS_CSV = "rook.csv", "rook_margins.csv"  # of its small networks
-RED_GREEN_CSV = "red_green.csv"
+RED_GREEN_CSV, TARGETING_CSV = "red_green.csv", "targeting.csv"

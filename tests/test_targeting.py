@@ -7,6 +7,8 @@ from click.testing import CliRunner
 from torch import Tensor, nn
 from torchvision.models import segmentation
 
+from analysis.config import TablesConfig
+from analysis.make import make_tables
 from data.channels.draws import random_order
 from data.tools.errors import UserError
 from extract.backbones.normalization import normalize
@@ -130,6 +132,17 @@ def test_scores_with_nothing_removed_are_those_of_the_training(trained):
     known = pd.read_csv(trained.results_dir / "tasks.csv").set_index("metric")["value"]
     for row in whole.itertuples():
         assert row.value == pytest.approx(known[row.metric], nan_ok=True)
+    make_tables(TablesConfig(results_dir=config.results_dir, out=config.results_dir / "tables"))
+    cells = pd.read_csv(config.results_dir / "tables" / "table_T.csv")
+    cells = cells.set_index(["decoder", "measure", "which", "removed"])["percent"]
+    for which in ("top", "random"):
+        start = cells["kept", "mIoU", which, 0]
+        assert start == pytest.approx(known["miou_percent"], rel=1e-3)
+    drawn = table.query("removed == 5 and which == 'random' and decoder == 'retrained'")
+    drawn = drawn[(drawn["metric"] == "miou_percent") & (drawn["region"] == "left half")]
+    mean = cells["retrained", "mIoU, left half", "random", 5]
+    assert mean == pytest.approx(drawn["value"].mean(), rel=1e-3)
+    assert len(drawn) == 2
     ranks = pd.read_csv(config.folder / "ranks.csv")
     assert sorted(ranks["channel"]) == list(range(128))
     assert ranks["score"].is_monotonic_decreasing

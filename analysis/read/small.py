@@ -8,10 +8,10 @@ from pathlib import Path
 import pandas as pd
 
 from data.tools.errors import UserError
-from data.vocabulary import RED_GREEN_CSV, ROOK_CSV
+from data.vocabulary import RED_GREEN_CSV, ROOK_CSV, TARGETING_CSV
 
 PUBLISHED = resources.files("analysis") / "published" / "small_tables.csv"
-SMALL_CSVS = (ROOK_CSV, RED_GREEN_CSV)  # of a results folder
+SMALL_CSVS = (ROOK_CSV, RED_GREEN_CSV, TARGETING_CSV)  # of a results folder
 
 
 def small_tables() -> pd.DataFrame:
@@ -33,7 +33,7 @@ def read_small(path: Path, texts: list[str], numbers: list[str], task: str) -> p
     if not path.exists():
         return pd.DataFrame(columns=[*texts, *numbers])
     try:
-        table = pd.read_csv(path, keep_default_na=False)
+        table = pd.read_csv(path, keep_default_na=False, na_values=dict.fromkeys(numbers, ""))
         return table[[*texts, *numbers]].astype(dict.fromkeys(numbers, float))
     except (KeyError, ValueError) as error:
         raise UserError(
