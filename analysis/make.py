@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -165,14 +166,14 @@ def _fill(config: TablesConfig, material: Material) -> _Work:
 
 def _write(work: _Work, formats: tuple[str, ...]) -> Path:
     """Every file, before anything is printed: whatever becomes of the output, they are there."""
-    if "md" in formats:
-        _write_markdown(work)
-    if "csv" in formats:
-        _write_csv(work)
-    if "tex" in formats:
-        _write_latex(work)
+    texts: dict[str, str] = {}
+    for name, made in (("md", _markdown), ("csv", _csv), ("tex", _latex)):
+        if name in formats:
+            texts |= made(work)
+    for file, text in texts.items():
+        write_text(work.config.out / file, text)
     if {"html", *FIGURE_FORMATS} & set(formats):
-        return _write_pictures(work, formats)
+        return _write_pictures(work, formats, list(texts))
     return work.config.out
 
 
@@ -263,27 +264,32 @@ def _comparisons(
     return comparisons[comparisons["backbone"].isin(config.backbone)]
 
 
-def _write_markdown(work: _Work) -> None:
-    for name, blocks in work.grids.items():
-        text = "\n".join(markdown(grid) for grid in blocks)
-        write_text(work.config.out / f"table_{name}.md", text)
-    for quality in work.qualities:
-        write_text(work.config.out / f"{quality.name}.md", quality_markdown(quality))
-    write_text(work.config.out / AGAIN, script(work.commands))
+def _markdown(work: _Work) -> dict[str, str]:
+    """Texts by the name of their file; so do the next two."""
+    tables = {
+        f"table_{name}.md": "\n".join(markdown(grid) for grid in blocks)
+        for name, blocks in work.grids.items()
+    }
+    qualities = {f"{each.name}.md": quality_markdown(each) for each in work.qualities}
+    return {**tables, **qualities, AGAIN: script(work.commands)}
 
 
-def _write_csv(work: _Work) -> None:
-    for name, table in work.cells.items():
-        write_text(work.config.out / f"table_{name}.csv", csv_text(table))
-    for quality in work.qualities:
-        write_text(work.config.out / f"{quality.name}.csv", csv_text(quality.rows))
+def _csv(work: _Work) -> dict[str, str]:
+    tables = {f"table_{name}.csv": csv_text(table) for name, table in work.cells.items()}
+    return tables | {f"{each.name}.csv": csv_text(each.rows) for each in work.qualities}
 
 
-def _write_latex(work: _Work) -> None:
-    for name, blocks in work.grids.items():
-        write_text(work.config.out / f"table_{name}.tex", latex(blocks))
-    names = (f"table_{name}" for name in work.grids)
-    write_text(work.config.out / "tables.tex", document(names))
+def _latex(work: _Work) -> dict[str, str]:
+    tables = {f"table_{name}.tex": latex(blocks) for name, blocks in work.grids.items()}
+    return {**tables, "tables.tex": document(f"table_{name}" for name in work.grids)}
+
+
+def _scores(work: _Work) -> list[str]:
+    """The files that the results came from, as seen from the report."""
+    scores = work.config.results_dir / SCORES
+    if not scores.exists() or scores.resolve().anchor != work.config.out.resolve().anchor:
+        return []
+    return [Path(os.path.relpath(scores.resolve(), work.config.out.resolve())).as_posix()]
 
 
 def _write_claims(out: Path, comparisons: pd.DataFrame) -> tuple[Path, str]:
@@ -305,8 +311,8 @@ def _write_claims(out: Path, comparisons: pd.DataFrame) -> tuple[Path, str]:
     return out / "claims.json", text
 
 
-def _write_pictures(work: _Work, formats: tuple[str, ...]) -> Path:
-    """Figures, and the report; matplotlib is imported only here."""
+def _write_pictures(work: _Work, formats: tuple[str, ...], files: list[str]) -> Path:
+    """Figures, and the report, which links all `files`; matplotlib is imported only here."""
     from analysis.figures.catalogue import draw_all
     from analysis.figures.style import save
     from analysis.placed.drawings import draw_placed
@@ -322,7 +328,8 @@ def _write_pictures(work: _Work, formats: tuple[str, ...]) -> Path:
         if kind in formats:
             (out / "figures").mkdir(exist_ok=True)
             for drawing in [*drawings, *placed]:
-                save(drawing.figure, out / "figures" / f"{drawing.name}.{kind}", kind)
+                files.append(f"figures/{drawing.name}.{kind}")
+                save(drawing.figure, out / files[-1], kind)
     if "html" not in formats:
         return out
     from analysis.write.report.page import Content, report
@@ -338,6 +345,7 @@ def _write_pictures(work: _Work, formats: tuple[str, ...]) -> Path:
         work.commands,
         agreement_lines(agreement(material)) if work.of_maps else [],
         read_audits(material.results),
+        [*files, "claims.md", "claims.csv", "claims.json", *_scores(work)],
     )
     write_text(out / REPORT, report(content))
     return out / REPORT

@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 from pages import Page
@@ -39,9 +40,35 @@ def test_nothing_is_fetched_from_anywhere(path: Path, page: Page):
     for tag, attributes in page.tags:
         for name in ("src", "href", "srcset", "data", "action"):
             value = attributes.get(name) or "#"
+            if tag == "a" and not value.startswith("#"):  # followed only when it is asked for
+                assert (path.parent / unquote(value)).exists()
+                continue
             assert value.startswith(("#", "data:")), (tag, value[:80])
     assert "default-src 'none'" in path.read_text()
     assert not re.search(r"@import|url\(", path.read_text())
+
+
+def test_it_links_the_files_that_were_written(tmp_path: Path):
+    ResultsBuilder(tmp_path / "re sults", maps=True).add(heads=[HeadSpec(ALL, 3, 1, 0, "H")])
+    out = tmp_path / "out"
+    made = make_tables(TablesConfig(tmp_path / "re sults", out, table=("1",)))
+    links = [a["href"] or "" for tag, a in Page(made.read_text()).tags if tag == "a"]
+    linked = {(out / unquote(link)).resolve() for link in links if not link.startswith("#")}
+    written = {path for path in out.rglob("*") if path.is_file()} - {made}
+    assert linked == written | {tmp_path / "re sults" / "scores.csv"}
+
+
+def test_figures_say_what_they_show(page: Page):
+    words = {
+        a["alt"] for tag, a in page.tags if tag == "img" and a.get("class") in ("maps", "lines")
+    }
+    assert len(words) > 5
+    by_level = next(text for text in words if "at f1" in text and "H: vgg16-random-zeros" in text)
+    assert (
+        "H: vgg16-random-zeros .150 at f1 to .750 at f5" in by_level
+    )  # as the builder scores them
+    maps = next(text for text in words if text.startswith("Mean SPC on natural images"))
+    assert "vgg16-random-none: H .100" in maps
 
 
 def test_every_figure_is_inside(page: Page):

@@ -77,7 +77,7 @@ def steps(
         for before, after in zip(values, values[1:], strict=False)
         for comparison in each(
             patterns,
-            f"{word.format(after)} minus {word.format(before)}",
+            f"{word.format(after)} minus {word.format(before)}".replace("1 layers", "1 layer"),
             {name: after, **shared},
             {name: before, **shared},
         )

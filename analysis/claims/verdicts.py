@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.claims.claim import READING, Claim, Comparison, Reading
+from analysis.labels import STATUS_LABELS
 from analysis.read.measured import measure, network_values
 from analysis.read.networks import aligned, mean_of_pairs
 from analysis.read.published import HEAD, PAPER, position_tables
@@ -202,7 +203,8 @@ def _decide(part: pd.DataFrame) -> dict[str, Any]:
         verdict, row = HOLDS, done.loc[done["low"].idxmin()]
         why = f"{len(done)} of {len(done)} comparisons hold"
     if row["status"]:
-        why += f"; a readout of {row['comparison']} is {row['status']}"
+        ended = ", ".join(STATUS_LABELS[status] for status in row["status"].split(", "))
+        why += f"; a readout of {row['comparison']}: {ended}"
     counts = {"n_comparisons": len(part), "n_measured": int(measured.sum())}
     return {
         "verdict": verdict,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -14,6 +14,7 @@ from analysis.figures.content_loss import content_losses, has_content_losses
 from analysis.figures.crops import crops, has_crops
 from analysis.figures.depth import has_single_levels, spc_by_depth
 from analysis.figures.learning_curve import learning_curve
+from analysis.figures.words import TARGETS, lines_in_words, scores_in_words
 from analysis.read.measured import shape_label, shown_shape
 from analysis.read.results import Results
 from data.vocabulary import KEPT_IMAGES
@@ -28,6 +29,7 @@ class Drawing:
     caption: str
     kind: str  # "svg", or "png" where maps would make a vector file large: for the report
     figure: Figure
+    shows: str  # in words with numbers, for those who cannot see it
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,13 @@ class _Entry:
     shows: Callable[[pd.DataFrame], bool] = lambda measured: True  # or it would be empty
     of_one_shape: bool = False  # shows the readouts of `shown_shape`, and says which
     of_images: bool = False
+    # What it shows, in words; of lines, where they begin and end.
+    words: Callable[[Figure, pd.DataFrame], str] = lambda figure, rows: lines_in_words(figure)
+
+
+def _scores(figure: Figure, rows: pd.DataFrame) -> str:
+    """Of maps: the scores of the readouts that they are of."""
+    return scores_in_words(rows)
 
 
 _ENTRIES = (
@@ -51,6 +60,7 @@ _ENTRIES = (
         "VGG16 trained for saliency. An image and a crop of it; a region that moves with the crop "
         "is found by its place in the frame, one that stays by what it shows.",
         lambda results, measured: crops(results.folder),
+        words=lambda figure, rows: "An image and a crop of it, each beside its saliency map.",
         measured=lambda results: has_crops(results.folder),
     ),
     _Entry(
@@ -58,6 +68,7 @@ _ENTRIES = (
         "Figure 3. The position maps",
         "What a readout is trained to give at every pixel, whatever the image shows.",
         lambda results, measured: map_figures.targets(),
+        words=lambda figure, rows: TARGETS,
     ),
     _Entry(
         "figure_4",
@@ -65,6 +76,7 @@ _ENTRIES = (
         "Rows: model and image; columns: pattern. Readouts of the first seed; the "
         "natural image is the first of the test set.",
         map_figures.predictions,
+        words=_scores,
         by_condition=True,
         of_one_shape=True,
     ),
@@ -84,15 +96,17 @@ _ENTRIES = (
         "Predictions for the first test image; below each map the readout and its SPC, a mean "
         "over the test set.",
         map_figures.effect_maps,
+        words=_scores,
         by_condition=True,
         shows=figures.has_effect,
     ),
     _Entry(
         "figure_6",
-        "Figure 6. Padding makes position readable",
+        "Figure 6. Position by padding",
         "Predictions for the first test image, by padding of the backbone and of the readout; "
         "below each map its SPC and MAE, means over the test set.",
         map_figures.padding_effect,
+        words=_scores,
         by_condition=True,
         of_one_shape=True,
         shows=map_figures.has_paddings,
@@ -103,6 +117,7 @@ _ENTRIES = (
         "Content loss of the paper's equation 4, |target - prediction| averaged over H, V and G at "
         "every pixel, over a dimmed copy of the image where it could be found; one scale.",
         content_losses,
+        words=lambda figure, rows: scores_in_words(rows, "mae", "H", "V", "G"),
         by_condition=True,
         shows=has_content_losses,
         of_one_shape=True,
@@ -114,6 +129,7 @@ _ENTRIES = (
         "The squared difference between prediction and target at every pixel, averaged over the "
         "test images. Each row has its own scale.",
         map_figures.error_maps,
+        words=_scores,
         by_condition=True,
         of_one_shape=True,
     ),
@@ -167,16 +183,21 @@ def draw_all(
         if not entry.measured(results) or not entry.shows(measured):
             continue
         if not entry.by_condition:
-            figure = entry.draw(results, measured)
-            yield Drawing(entry.name, entry.title, _caption(entry, measured), entry.kind, figure)
+            yield _drawing(entry, measured, entry.draw(results, measured))
             continue
         for number, (condition, rows) in enumerate(conditions, start=1):
             if not entry.shows(rows):
                 continue
-            name = entry.name if number == 1 else f"{entry.name}_{number}"
-            caption = f"{_caption(entry, rows)} Measured on: {condition}."
             more = {"images": images} if entry.of_images else {}
-            yield Drawing(name, entry.title, caption, entry.kind, entry.draw(results, rows, **more))
+            drawing = _drawing(entry, rows, entry.draw(results, rows, **more))
+            name = entry.name if number == 1 else f"{entry.name}_{number}"
+            caption = f"{drawing.caption} Measured on: {condition}."
+            yield replace(drawing, name=name, caption=caption)
+
+
+def _drawing(entry: _Entry, rows: pd.DataFrame, figure: Figure) -> Drawing:
+    words = entry.words(figure, rows)
+    return Drawing(entry.name, entry.title, _caption(entry, rows), entry.kind, figure, words)
 
 
 def _caption(entry: _Entry, measured: pd.DataFrame) -> str:

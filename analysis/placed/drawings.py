@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from analysis.figures.catalogue import Drawing
+from analysis.figures.words import lines_in_words
 from analysis.placed import figures
 
 
@@ -48,4 +49,5 @@ def draw_placed(folder: Path) -> Iterator[Drawing]:
         found = rows(folder)
         if len(found):
             measured = f"{caption} Measured on: {found['condition'].iloc[0]}."
-            yield Drawing(name, title, measured, "svg", draw(folder))
+            figure = draw(folder)
+            yield Drawing(name, title, measured, "svg", figure, lines_in_words(figure))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from urllib.parse import quote
 
 import jinja2
 import pandas as pd
@@ -38,6 +39,7 @@ class Content:
     commands: list[str]  # that give the results and the report again
     agreement: list[str]  # with the published numbers, in sentences
     audits: list[Audit]  # of the networks
+    files: list[str]  # written beside the page, and what it was made from: paths from it
 
 
 def report(content: Content) -> str:
@@ -76,6 +78,7 @@ def report(content: Content) -> str:
         audits=[audited(audit) for audit in content.audits],
         audited_levels=list(dict.fromkeys(level for a in content.audits for level in a.changes)),
         commands=content.commands,
+        files=[(file, quote(file)) for file in content.files],
         marks=cells.MARKS,
     )
 

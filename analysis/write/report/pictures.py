@@ -24,6 +24,7 @@ def picture(drawing: Drawing) -> dict[str, str]:
         "name": drawing.name,
         "title": drawing.title,
         "caption": drawing.caption,
+        "shows": drawing.shows,
         "kind": "lines" if kind == "svg" else "maps",
         "source": f"data:image/{media};base64,{base64.b64encode(data).decode()}",
         "width": f"{drawing.figure.get_size_inches()[0] * _PIXELS_TO_THE_INCH:.0f}",
