@@ -31,7 +31,7 @@ STATUSES = (CONVERGED, CONSTANT, FALLING, UNDER_TRAINED, DIVERGED)
 KEPT_IMAGES = 5  # of each scored set: the first, whose maps are kept for figures
 KEPT_EXTREMES = 2  # of the best, and of the worst, of larger sets: their maps are kept too
 
-TASKS = ("saliency", "segmentation")  # that `train-backbone` trains for
-TASKS_CSV = "tasks.csv"  # of a results folder: the scores of `train-backbone`
+TASKS = ("saliency", "segmentation")  # that `train-backbone` trains VGG16 for
+TASKS_CSV = "tasks.csv"  # of a results folder: the scores of these
 ROOK_CSV, ROOK_MARGINS_CSV = "rook.csv", "rook_margins.csv"  # of its small networks
 RED_GREEN_CSV, TARGETING_CSV = "red_green.csv", "targeting.csv"

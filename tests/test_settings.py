@@ -42,7 +42,7 @@ NEEDED: dict[Any, dict[str, Any]] = {
     ConsistencyConfig: {},
     RookConfig: {"task": "rook"},
     RedGreenConfig: {"task": "red-green"},
-    TargetingConfig: {"task": "targeting"},
+    TargetingConfig: {"task": "targeting", "weights": "segmentation.pt"},
     TablesConfig: {},
 }
 FIELDS = [(config, field) for config in NEEDED for field in dataclasses.fields(config)]

@@ -226,5 +226,8 @@ def test_what_cannot_be_targeted_is_refused(trained, tmp_path):
     ):
         with pytest.raises(UserError, match=reason):
             TargetingTask(targeting(trained, **changes))
+    missing = CliRunner().invoke(main, ["--task", "targeting"])
+    assert missing.exit_code == 2
+    assert "Missing option '--weights' of --task targeting" in missing.stderr
     with pytest.raises(UserError, match="the network is one"):
         targeting(trained, seeds=2)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import ClassVar
 
@@ -25,10 +25,10 @@ class TargetingConfig(TaskConfig):
     """Settings of the task targeting; the decoders of all removals are trained as one bank."""
 
     task: str = setting("What to train for.", choices=("targeting",))
+    _: KW_ONLY
     weights: str = setting(
         "What to take channels from: a checkpoint of --task segmentation, torchvision's "
-        f"{DEEPLAB} or a file of its state dict.",
-        "segmentation.pt",
+        f"{DEEPLAB} or a file of its state dict."
     )
     level: str | None = setting(
         "Level to take channels from, of those the decoder reads (default: the deepest).", None

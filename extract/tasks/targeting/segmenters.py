@@ -13,6 +13,7 @@ from torch.nn import functional
 from torchvision.models import segmentation
 
 from data.tools.errors import UserError
+from data.tools.settings import spelled
 from data.vocabulary import IMAGE_SIZE
 from extract.backbones.checkpoints.label import state_sha256
 from extract.backbones.checkpoints.read import read_checkpoint
@@ -86,7 +87,7 @@ def load_material(config: TargetingConfig) -> Material:
 
     Raises `UserError` where either cannot be had.
     """
-    content = {} if config.weights == DEEPLAB else read_checkpoint(Path(config.weights)).content
+    content = {} if config.weights == DEEPLAB else _read(Path(config.weights))
     ours = "decoder" in content
     made = _provenance(config, content) if ours else {}
     images = MapConfig(
@@ -119,13 +120,22 @@ def load_material(config: TargetingConfig) -> Material:
     return Material(network, names, images.image_size, pairs, tests, settings)
 
 
+def _read(path: Path) -> Mapping[str, Any]:
+    if not path.exists():
+        raise UserError(
+            f"{spelled('weights')} {path}: no such file: train one by train-backbone --task "
+            f"segmentation --out {path}, or give {DEEPLAB}"
+        )
+    return read_checkpoint(path).content
+
+
 def _provenance(config: TargetingConfig, content: Mapping[str, Any]) -> dict[str, Any]:
     """What our checkpoint was trained with."""
     made = dict(content["provenance"])
     if made.get("task") != "segmentation":
         raise UserError(
-            f"--weights {config.weights} was trained for {made.get('task')}: give a checkpoint of "
-            "train-backbone --task segmentation"
+            f"{spelled('weights')} {config.weights} was trained for {made.get('task')}: give a "
+            "checkpoint of train-backbone --task segmentation"
         )
     return made
 
@@ -140,6 +150,6 @@ def _deeplab_state(config: TargetingConfig, content: Mapping[str, Any]) -> Mappi
         if LAST_LAYER in part:
             return part
     raise UserError(
-        f"--weights {config.weights} is neither a checkpoint of train-backbone --task segmentation "
-        f"nor a state dict of {DEEPLAB}, which has {LAST_LAYER}: give one of these"
+        f"{spelled('weights')} {config.weights} is neither a checkpoint of train-backbone --task "
+        f"segmentation nor a state dict of {DEEPLAB}, which has {LAST_LAYER}: give one of these"
     )
