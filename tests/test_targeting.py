@@ -16,6 +16,7 @@ from extract.tasks import trainer
 from extract.tasks.cli import main
 from extract.tasks.maps.config import MapConfig
 from extract.tasks.maps.network import MapNetwork, build_network
+from extract.tasks.targeting import task as target_task
 from extract.tasks.targeting.bank import RANDOM, TOP, DecoderBank, Removal
 from extract.tasks.targeting.config import TargetingConfig
 from extract.tasks.targeting.ranking import rank_channels
@@ -59,7 +60,8 @@ def test_a_removed_channel_is_what_a_hook_in_the_backbone_makes_it():
     whole, images = network(), torch.rand(2, 3, SIZE, SIZE)
     removed = random_order(128, 0, 1)[:40]
     filled = torch.randn(128)
-    bank = DecoderBank(whole, 1, [Removal(RANDOM, 1, removed)], filled)
+    bank = DecoderBank(whole, 1, 1)
+    bank.remove([Removal(RANDOM, 1, removed)], filled)
     levels = bank.levels(images)
     found = bank.kept(0, levels, images.shape[-2:])
     assert torch.equal(found, bank.retrained(0, levels, images.shape[-2:]))  # not yet trained
@@ -76,11 +78,13 @@ def test_a_removed_channel_is_what_a_hook_in_the_backbone_makes_it():
 
 def test_only_the_decoders_are_trained_and_each_by_its_own_loss(trained):
     task = TargetingTask(targeting(trained))
+    task.prepare()
     before = {key: value.clone() for key, value in task.network.state_dict().items()}
     assert not any("backbone" in key for key in before)
     batch = next(iter(task.batches(0)))
     task.loss(batch).backward()
     alone = TargetingTask(targeting(trained, remove=(5,)))
+    alone.prepare()
     images, masks = batch
     levels = alone.network.levels(images)
     logits = alone.network.retrained(2, levels, masks.shape[-2:])
@@ -176,6 +180,17 @@ def deeplab(tmp_path_factory):
     path = tmp_path_factory.mktemp("deeplab") / "stand-in.pt"
     torch.save(state, path)
     return model.eval(), path
+
+
+def test_a_plan_ranks_nothing(trained, monkeypatch):
+    def ranked(*_arguments):
+        raise AssertionError("the channels are ranked")
+
+    monkeypatch.setattr(target_task, "rank_channels", ranked)
+    words = ["--task", "targeting", "--weights", str(trained.out), "--limit", "10", "--dry-run"]
+    done = CliRunner().invoke(main, words)
+    assert done.exit_code == 0, done.output
+    assert "0 of 5 epochs finished" in done.stdout
 
 
 def test_deeplab_is_torchvisions(deeplab):

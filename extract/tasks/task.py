@@ -35,6 +35,9 @@ class Task(ABC):
     patience: int | None = None  # epochs without a better one after which the training ends
     threads: int | None = None  # of the arithmetic; None: as many as there are cores for
 
+    def prepare(self) -> None:  # noqa: B027  (most tasks have nothing to do)
+        """Do what takes long and a plan can do without, before the training."""
+
     @abstractmethod
     def batches(self, epoch: int) -> Batches:
         """What is trained on in epoch `epoch`, counted from 0."""

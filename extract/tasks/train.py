@@ -90,6 +90,7 @@ def _train_run(config: TaskConfig, threads: int) -> None:
 
 def _train_and_score(config: TaskConfig, task: Task) -> None:
     results.begin_run(config.folder, task.settings, overwrite=config.overwrite)
+    task.prepare()
     history = [] if config.overwrite else resume(task, config.checkpoint)
     history = train(task, config.checkpoint, history)
     best = saving.restore(config.checkpoint, task.network)["provenance"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
@@ -32,16 +33,21 @@ class DecoderBank(nn.Module):
     again.
     """
 
-    def __init__(
-        self, segmenter: Segmenter, level: int, removals: list[Removal], filled: Tensor
-    ) -> None:
+    def __init__(self, segmenter: Segmenter, level: int, count: int) -> None:
         super().__init__()
         self._frozen = (segmenter,)  # in a tuple: what is no module's attribute is no child of it
-        self._level, self._filled, self._removals = level, filled, removals
+        self._level = level
+        self._removals: Sequence[Removal] = ()
+        self._filled = torch.empty(0)
         backbone = id(segmenter.backbone)
         self.decoders = nn.ModuleList(
-            [deepcopy(segmenter, {backbone: None}) for _ in removals]  # type: ignore[misc]
+            [deepcopy(segmenter, {backbone: None}) for _ in range(count)]  # type: ignore[misc]
         )
+
+    def remove(self, removals: Sequence[Removal], filled: Tensor) -> None:
+        """Say what each decoder does without, and what the channels (C,) hold once removed."""
+        assert len(removals) == len(self.decoders), "a decoder for each removal"
+        self._removals, self._filled = removals, filled
 
     def levels(self, images: Tensor) -> list[Tensor]:
         """What the backbone gives, (B, C, h, w) each, of images (B, 3, S, S)."""

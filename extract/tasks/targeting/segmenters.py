@@ -76,6 +76,8 @@ class Material:
 
     segmenter: Segmenter
     level_names: tuple[str, ...]
+    channels: tuple[int, ...]  # of each level
+    outputs: int  # classes
     image_size: int
     pairs: PairSet
     tests: list[PairSet]
@@ -117,7 +119,16 @@ def load_material(config: TargetingConfig) -> Material:
         "image_size": images.image_size,
     }
     pairs, tests = training_pairs(images), test_pairs(images)
-    return Material(network, names, images.image_size, pairs, tests, settings)
+    channels, outputs = _widths(network, images.image_size)
+    return Material(network, names, channels, outputs, images.image_size, pairs, tests, settings)
+
+
+@torch.no_grad()
+def _widths(network: Segmenter, image_size: int) -> tuple[tuple[int, ...], int]:
+    """Channels of each level, and classes."""
+    levels = network.levels(torch.zeros(1, 3, image_size, image_size))
+    outputs = network.decode(levels, torch.Size((image_size, image_size))).shape[1]
+    return tuple(level.shape[1] for level in levels), outputs
 
 
 def _read(path: Path) -> Mapping[str, Any]:

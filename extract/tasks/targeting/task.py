@@ -71,18 +71,26 @@ class TargetingTask(Task):
         self.level = _find_level(config, self.material)
         segmenter: Any = self.material.segmenter
         segmenter.to(self.device)
-        _check_classes(self.material, self._batches(self.pairs, self.held_out[:1]))
+        _check_classes(self.material)
+        self.counts = _counts(config, self.material, self.level)
+        self.network = DecoderBank(segmenter, self.level, 1 + len(self.counts) * (1 + config.draws))
+        self.network.to(self.device)
+        self.optimizer = torch.optim.Adam(self.network.parameters(), lr=config.learning_rate)
+        self.settings = _settings(config, self.material, self.level, self.counts)
+
+    def prepare(self) -> None:
+        """Rank the channels, by a pass over the training images."""
         batches = self._batches(self.pairs, self.training)
         shown = progress(
             batches, total=len(batches), description="ranking channels", unit="batches"
         )
+        segmenter, config = self.material.segmenter, self.config
         self.ranking = rank_channels(segmenter, self.level, config.rank, shown)
-        self.removals = _removals(config, self.ranking)
+        self.removals = _removals(config, self.counts, self.ranking)
         means = torch.from_numpy(self.ranking.means)
-        filled = means if config.fill == "mean" else torch.zeros_like(means)
-        self.network = DecoderBank(segmenter, self.level, self.removals, filled).to(self.device)
-        self.optimizer = torch.optim.Adam(self.network.parameters(), lr=config.learning_rate)
-        self.settings = _settings(config, self.material, self.level, self.removals)
+        self.network.remove(
+            self.removals, means if config.fill == "mean" else torch.zeros_like(means)
+        )
 
     def batches(self, epoch: int) -> Batches:
         """Images (B, 3, S, S) float32 and masks (B, S, S) int64, shuffled."""
@@ -183,41 +191,41 @@ def _find_level(config: TargetingConfig, material: Material) -> int:
     return names.index(config.level)
 
 
-@torch.no_grad()
-def _check_classes(material: Material, batches: Batches) -> None:
+def _check_classes(material: Material) -> None:
     """Refuse masks of other classes than the network's (`UserError`)."""
-    segmenter = material.segmenter
-    for images, masks in batches:
-        outputs = segmenter.decode(segmenter.levels(images), masks.shape[-2:]).shape[1]
     for pairs in (material.pairs, *material.tests):
-        if len(pairs.classes) != outputs:
+        if len(pairs.classes) != material.outputs:
             raise UserError(
-                f"{pairs.name} has {len(pairs.classes)} classes and the network {outputs}: give "
-                "the data it was trained on"
+                f"{pairs.name} has {len(pairs.classes)} classes and the network "
+                f"{material.outputs}: give the data it was trained on"
             )
 
 
-def _removals(config: TargetingConfig, ranking: Ranking) -> list[Removal]:
-    """Nothing, and for each number the foremost channels and the random ones."""
-    channels = len(ranking.order)
+def _counts(config: TargetingConfig, material: Material, level: int) -> tuple[int, ...]:
+    """How many channels to remove; `UserError` for a number that leaves none."""
+    channels = material.channels[level]
     for count in config.remove:
         if count >= channels:
             raise UserError(
                 f"{spelled('remove')} {count}: the level has {channels} channels: remove fewer"
             )
-    counts = config.remove or [count for count in REMOVE if count < channels]
+    return config.remove or tuple(count for count in REMOVE if count < channels)
+
+
+def _removals(config: TargetingConfig, counts: Sequence[int], ranking: Ranking) -> list[Removal]:
+    """Nothing, and for each number the foremost channels and the random ones."""
     removals = [Removal(TOP, 0, ranking.order[:0])]
     for count in counts:
         removals.append(Removal(TOP, 0, ranking.order[:count]))
         removals += [
-            Removal(RANDOM, draw, random_order(channels, config.seed, draw)[:count])
+            Removal(RANDOM, draw, random_order(len(ranking.order), config.seed, draw)[:count])
             for draw in range(config.draws)
         ]
     return removals
 
 
 def _settings(
-    config: TargetingConfig, material: Material, level: int, removals: Sequence[Removal]
+    config: TargetingConfig, material: Material, level: int, counts: Sequence[int]
 ) -> dict[str, Any]:
     """Everything the decoders' weights depend on, of plain types."""
     copied = ("task", "rank", "fill", "draws", "epochs", "batch_size", "learning_rate", "seed")
@@ -225,7 +233,7 @@ def _settings(
         **{name: getattr(config, name) for name in copied},
         **material.settings,
         "level": material.level_names[level],
-        "removed": sorted({len(removal.channels) for removal in removals}),
+        "removed": [0, *counts],
         "data": material.pairs.name,
         "data_sha256": material.pairs.sha256,
         "images": len(material.pairs),
