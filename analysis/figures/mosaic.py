@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -96,5 +97,7 @@ class Mosaic:
         bar.outline.set_visible(False)
         ticks = [0.0, 0.5, 1.0]
         bar.set_ticks(ticks, labels=[f"{self.top * tick:.3g}" for tick in ticks])
-        bar.set_label(self.meaning, size=7)
+        # As long as the bar at most: a figure of one row would cut it off.
+        words = textwrap.fill(self.meaning, max(12, int(tall / (0.8 * _CHARACTER))))
+        bar.set_label(words, size=7)
         axes.grid(visible=False)
