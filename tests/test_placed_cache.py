@@ -210,6 +210,22 @@ def test_statistics_are_those_of_a_feature_cache_whatever_the_layout(tmp_path: P
         extract_placed(config(tmp_path / "caches"), backbone)
 
 
+def test_statistics_may_be_those_of_the_placed_images(tmp_path: Path):
+    backbone = wrap_module(nn.Sequential(nn.BatchNorm2d(3)), name="own", taps=("0",), image_size=48)
+    found = {}
+    for calibration in ("whole", "placed"):
+        (folder,) = extract_placed(config(tmp_path, calibration=calibration), backbone)
+        cache = PooledCache(folder)
+        assert ("calibrated-placed" in folder.name) == (calibration == "placed")
+        first = np.flatnonzero(cache.labels("split") == 0)[:64]  # training patches, every cell
+        vectors = cache.read("f1", "mean").reshape(-1, 3)[first]
+        found[calibration] = abs(vectors.mean(0)).max()
+    assert found["placed"] < 1e-6
+    assert found["whole"] > 0.1
+    with pytest.raises(UserError, match="own with weights own has no untrained BatchNorms"):
+        extract_placed(config(tmp_path, calibration="placed"), wrapped())
+
+
 def test_networks_of_several_seeds_are_calibrated_on_the_same_samples(tmp_path: Path):
     layers = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU())
     backbone = wrap_module(layers, name="own", taps=("2",), image_size=48)
@@ -230,6 +246,7 @@ def test_networks_of_several_seeds_are_calibrated_on_the_same_samples(tmp_path: 
         ({"border": (16,)}, "placed grid has no use for border"),
         ({"placed": "corners"}, "placed corners has no use for grid"),
         ({"gap": 8}, "placed grid has no use for gap"),
+        ({"calibration": "placed", "aligned": True}, "placed grid has no use for calibration"),
         ({"limit": 3}, "placed grid has no use for limit"),
         ({"jobs": 2}, "placed grid has no use for jobs"),
         ({"crop_border": 1}, "placed grid has no use for crop_border"),

@@ -16,13 +16,14 @@ from data.vocabulary import IMAGE_SIZE
 from extract.config import ExtractConfig
 
 GRID, CORNERS, SHIFTED = KINDS = ("grid", "corners", "shifts")
+WHOLE, PLACED = "whole", "placed"
 STRIDE = 32  # pixels, of the last level of the usual networks
 # PermuteNet's CIFAR images; Kayhan and van Gemert's; whole images.
 _PATCH_SIZE = {GRID: 32, CORNERS: 56, SHIFTED: IMAGE_SIZE}
 # Options that say something of images placed in this way, and not of all placed ones.
 _OF_KIND = {
-    GRID: ("grid", "canvas", "aligned", "mirrored"),
-    CORNERS: ("border", "gap", "canvas", "aligned", "mirrored"),
+    GRID: ("grid", "canvas", "calibration", "aligned", "mirrored"),
+    CORNERS: ("border", "gap", "canvas", "calibration", "aligned", "mirrored"),
     SHIFTED: ("shift", "most"),
 }
 
@@ -71,6 +72,12 @@ class PlacedConfig(ExtractConfig):
         at_least=1,
     )
     patch_limit: int = setting("Placed: at most this many patches.", 200, at_least=1)
+    calibration: str = setting(
+        "Placed: whether untrained BatchNorms have the statistics of whole training images, as in "
+        "a feature cache, or of the placed ones, as the networks of Kayhan and van Gemert.",
+        WHOLE,
+        choices=(WHOLE, PLACED),
+    )
     aligned: bool = setting(
         "Placed: keep aligned maps instead, in a feature cache below a folder of its own, for "
         "train-probes --segmentation; needs patches with classes.",
@@ -117,7 +124,7 @@ class PlacedConfig(ExtractConfig):
         assert self.placed is not None
         of_others = {name for names in _OF_KIND.values() for name in names}
         idle = sorted(of_others - {*_OF_KIND[self.placed]})
-        return (*idle, *_OF_FOLDERS, *(() if self.aligned else _OF_FEATURE_CACHES))
+        return (*idle, *_OF_FOLDERS, *(("calibration",) if self.aligned else _OF_FEATURE_CACHES))
 
     @property
     def layouts(self) -> list[Layout]:
@@ -152,6 +159,8 @@ class PlacedConfig(ExtractConfig):
         if self.normalization is not None:
             parts.append(f"normalization-{self.normalization}")
         parts += [layout.name, identity.canvas, f"P{layout.patch_size}", identity.patches]
+        if self.calibration == PLACED:
+            parts.append("calibrated-placed")
         if self.mirrored:
             parts.append("mirrored")
         if self.seed:

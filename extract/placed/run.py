@@ -26,7 +26,7 @@ from data.vocabulary import IMAGE_SIZE
 from extract.backbones.audit import audited_changes
 from extract.backbones.backbone import Backbone
 from extract.calibration import load_statistics
-from extract.placed.config import PlacedConfig
+from extract.placed.config import PLACED, PlacedConfig
 from extract.placed.identity import describe_placed
 from extract.placed.pooling import PooledExtractor
 from extract.placed.statistics import Statistics
@@ -47,7 +47,7 @@ def extract_placed(
 
     Goes on where an earlier run stopped and does nothing on complete caches. A backbone with
     untrained BatchNorms is calibrated as that of a feature cache: on whole images, so that it is
-    the same network in every layout.
+    the same network in every layout; or on the placed images themselves.
 
     Args:
         config: what to extract.
@@ -76,10 +76,18 @@ def placed_jobs(
         sized = replace(config, image_size=layout.image_size)
         network = backbone or load_configured(sized)
         network.weights = free_label(sized, network)
+        if sized.calibration == PLACED and not network.has_untrained_batch_norm:
+            raise UserError(
+                f"--calibration {PLACED}: {network.name} with weights {network.weights} has no "
+                "untrained BatchNorms; leave it out"
+            )
         found = _patches(sized, layout, patches)
-        statistics = Statistics(sized, network)
+        whole_images = Statistics(sized, network)
         for canvas in sized.canvas or ("black",):
             images = PlacedImages(found, layout, canvas, sized.seed, sized.mirrored)
+            statistics = whole_images
+            if sized.calibration == PLACED:
+                statistics = Statistics(sized, network, images)
             yield PlacedJob(sized, network, images, statistics)
 
 

@@ -1,4 +1,4 @@
-"""The BatchNorm statistics of an untrained network, measured once for all its pooled caches."""
+"""The BatchNorm statistics of an untrained network, measured once for several pooled caches."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from functools import cached_property
 from data.cache.files.manifest import describe_images
 from data.cache.identity import Calibration
 from data.images.image_set import ImageSet, find_images
+from data.images.placed.placement import PlacedImages
+from data.images.placed.source import TrainingImages
 from extract.backbones.backbone import Backbone
 from extract.calibration import IMAGES, load_statistics, measure_statistics
 from extract.placed.config import PlacedConfig
@@ -15,11 +17,14 @@ from extract.shards.prepare import IMAGES_SEED
 
 
 class Statistics:
-    """Those of `backbone` on the first training images, of the size of a feature cache's."""
+    """Those of `backbone` on the first whole training images, or the first `placed` ones."""
 
-    def __init__(self, config: PlacedConfig, backbone: Backbone) -> None:
+    def __init__(
+        self, config: PlacedConfig, backbone: Backbone, placed: PlacedImages | None = None
+    ) -> None:
         self._config = config
         self._backbone = backbone
+        self._placed = placed
 
     @property
     def images_sha256(self) -> str:
@@ -37,6 +42,9 @@ class Statistics:
 
     @cached_property
     def _images(self) -> ImageSet:
+        if self._placed is not None:
+            source = TrainingImages(self._placed, IMAGES)
+            return ImageSet({"train": source}, self._placed.layout.image_size)
         return find_images(
             self._config.train,
             None,

@@ -8,8 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
+
 from data.images.placed.patches import Pixels
-from data.images.placed.placement import TEST, PlacedImages
+from data.images.placed.placement import TEST, TRAIN, PlacedImages
 from data.images.source import ImageRecord
 from data.tools.errors import UserError
 
@@ -60,17 +62,46 @@ class PlacedSource:
         """Every patch at every cell."""
         images = self.images
         cells, patches = images.layout.cells, images.patches
-        key = f"{patches.sha256} {images.layout} {images.canvas} {images.seed} {images.mirrored}"
         found = []
         for index in range(len(images)):
             patch, cell = divmod(index, len(cells))
             shown = re.sub(r"\W", "_", patches.class_names[patches.classes[patch]])
             name = PlacedName(patch, shown, *cells[cell])
             part = "test" if images.split[patch] == TEST else "train"
-            digest = hashlib.sha256(f"{key} {index}".encode()).hexdigest()
-            found.append(ImageRecord(str(name), part, digest))
+            found.append(ImageRecord(str(name), part, _digest(images, index)))
         return tuple(found)
 
     def load(self, index: int) -> Pixels:
         """Image `index`, (S, S, 3) uint8 RGB."""
         return self.images.load(index)
+
+
+@dataclass(frozen=True)
+class TrainingImages:
+    """The first `count` placed images of training patches, for what is estimated of a network."""
+
+    images: PlacedImages
+    count: int
+
+    @cached_property
+    def _indices(self) -> list[int]:
+        cells = len(self.images.layout.cells)
+        patches = np.flatnonzero(self.images.split == TRAIN)
+        return [patch * cells + cell for patch in patches for cell in range(cells)][: self.count]
+
+    @cached_property
+    def records(self) -> Sequence[ImageRecord]:
+        """Every training patch at every cell, as far as `count` goes."""
+        return tuple(
+            ImageRecord(f"placed-{index:05d}", "train", _digest(self.images, index))
+            for index in self._indices
+        )
+
+    def load(self, index: int) -> Pixels:
+        """Image `index` of these, (S, S, 3) uint8 RGB."""
+        return self.images.load(self._indices[index])
+
+
+def _digest(images: PlacedImages, index: int) -> str:
+    key = f"{images.patches.sha256} {images.layout} {images.canvas} {images.seed} {images.mirrored}"
+    return hashlib.sha256(f"{key} {index}".encode()).hexdigest()
