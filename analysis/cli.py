@@ -20,6 +20,7 @@ def _plan(config: TablesConfig) -> str:
 
 
 main = stage_command(
+    "make-tables",
     Stage(TablesConfig, _run, _plan),
     help="Set the scores of train-probes beside the published ones: tables, figures, a report.",
     resume="run the same command again, it starts afresh and takes seconds",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from data.tools.errors import UserError
 from data.tools.settings import check_settings, setting, spelled
@@ -65,6 +66,12 @@ class TablesConfig:
         "Only test the paper's claims: print a line for each, write claims.md, .csv and .json.",
         False,
     )
+
+    GROUPS: ClassVar = {  # titles in the help of the command
+        "What is read": ("results_dir", "backbone", "levels"),
+        "What is made": ("out", "table", "format", "figure_images"),
+        "One thing alone": ("compare", "contrast", "claims"),
+    }
 
     def __post_init__(self) -> None:
         check_settings(self)

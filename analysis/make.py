@@ -36,6 +36,7 @@ from analysis.write.markdown import (
     quality_markdown,
     summary_markdown,
 )
+from data.tools.command.study import STUDY, study_text
 from data.tools.errors import UserError
 from data.tools.files import check_writable, write_text
 from data.tools.settings import command_line
@@ -271,7 +272,8 @@ def _markdown(work: _Work) -> dict[str, str]:
         for name, blocks in work.grids.items()
     }
     qualities = {f"{each.name}.md": quality_markdown(each) for each in work.qualities}
-    return {**tables, **qualities, AGAIN: script(work.commands)}
+    again = {AGAIN: script(work.commands), STUDY: study_text(work.commands)}
+    return {**tables, **qualities, **again}
 
 
 def _csv(work: _Work) -> dict[str, str]:

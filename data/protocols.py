@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from data.tools.errors import UserError
+from data.tools.settings import listed
 
 
 @dataclass(frozen=True)
@@ -163,7 +164,7 @@ FEATURE_PROTOCOLS = tuple(name for name, each in PROTOCOLS.items() if each.featu
 def find_protocol(name: str) -> Protocol:
     """The protocol called `name`; a `UserError` that lists the good names otherwise."""
     if name not in PROTOCOLS:
-        raise UserError(f"unknown protocol {name!r}: use one of {', '.join(PROTOCOLS)}")
+        raise UserError(f"unknown protocol {name!r}: use {listed(name, tuple(PROTOCOLS))}")
     return PROTOCOLS[name]
 
 

@@ -14,6 +14,7 @@ from PIL import Image
 
 from data.resample import bilinear_matrix
 from data.tools.errors import UserError
+from data.tools.settings import listed
 
 _Values = NDArray[np.float64]
 
@@ -124,5 +125,5 @@ def _resized_image(values: _Values, size: int) -> _Values:
 
 def _find(name: str) -> Pattern:
     if name not in _patterns:
-        raise UserError(f"unknown pattern {name!r}: use one of {', '.join(_patterns)}")
+        raise UserError(f"unknown pattern {name!r}: use {listed(name, tuple(_patterns))}")
     return _patterns[name]

@@ -114,6 +114,7 @@ def _verify(folder: Path) -> None:
 
 
 main = stage_command(
+    "extract-features",
     Stage(PlacedConfig, _run, _plan, _check),
     help="Run a frozen backbone once over every image and keep its levels in a feature cache.",
     resume=_RESUME,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import ClassVar
 
 from data.protocols import FEATURE_PROTOCOLS, FeatureRecipe, find_protocol
 from data.tools.device import check_device
@@ -124,6 +125,19 @@ class ExtractConfig:
         "Address of the Dask scheduler, tcp://HOST:PORT.", None, check=check_scheduler
     )
     overwrite: bool = setting("Delete a cache made from something else and begin again.", False)
+
+    GROUPS: ClassVar = {  # titles in the help of the command
+        "The network": (
+            *("backbone", "weights", "weights_key", "match", "weights_name", "padding", "seed"),
+        ),
+        "The images": ("train", "test", "limit", "strict", "image_size"),
+        "The features": ("protocol", "normalization", "taps", "crop_border", "score_transposed"),
+        "The cache": ("cache_dir", "compression", "overwrite"),
+        "The machine": (
+            *("device", "precision", "engine", "batch_size", "num_workers"),
+            *("num_shards", "shard_index", "jobs", "backend", "scheduler"),
+        ),
+    }
 
     def __post_init__(self) -> None:
         check_settings(self)

@@ -12,6 +12,7 @@ from data.cache.reader import FeatureCache
 from data.images.source import shared_images
 from data.protocols import find_protocol
 from data.tools.errors import UserError
+from data.tools.settings import listed
 from data.tools.terminal import say
 from probe.config import CacheConfig
 
@@ -80,7 +81,7 @@ def _asked_for(
                 others = f" ({'; '.join(faults)})" if faults else ""
                 raise UserError(
                     f"no cache of {option} {name!r} in {config.cache_dir}: it has "
-                    f"{', '.join(found)}{others}; run extract-features --{option} {name} first"
+                    f"{listed(name, found)}{others}; run extract-features --{option} {name} first"
                 )
     kept = [c for c in caches if config.wants(c.identity.backbone, c.identity.padding)]
     if not kept:

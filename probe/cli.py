@@ -77,6 +77,7 @@ def _plan_consistency(config: ConsistencyConfig) -> str:
 
 
 main = flag_command(
+    "train-probes",
     {
         USUAL: Stage(ProbeConfig, _run_maps, _plan_maps),
         "placed": Stage(PlacedProbeConfig, _run_placed, _plan_placed),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import ClassVar
 
 from data.protocols import PROTOCOLS
 from data.target_maps import read_target
@@ -11,7 +13,7 @@ from data.targets import pattern_names
 from data.tools.device import check_device
 from data.tools.errors import UserError
 from data.tools.parallel import BACKENDS, check_cluster, check_scheduler
-from data.tools.settings import check_settings, command_line, setting, spelled
+from data.tools.settings import check_settings, command_line, listed, setting, spelled
 from data.vocabulary import ALL_LEVELS, LEVELS, PADDINGS
 from probe.heads.kind import probe_names
 from probe.heads.spec import DENSE, DEPTHS, KERNEL_SIZES, PROBE_PADDINGS
@@ -27,6 +29,25 @@ class CacheConfig:
     padding: tuple[str, ...] = setting(
         "Only caches of this padding of the backbone (repeatable).", (), choices=PADDINGS
     )
+
+    GROUPS: ClassVar[Mapping[str, tuple[str, ...]]] = {  # titles in the help of the command
+        "Caches and results": ("cache_dir", "results_dir", "backbone", "padding", "overwrite"),
+        "The heads": (
+            *("sweep", "levels", "kernel_size", "depth", "probe_padding", "probe", "pattern"),
+            *("target", "seeds", "control"),
+        ),
+        "The training": (
+            *("protocol", "solver", "linear", "epochs", "steps", "batch_size", "learning_curve"),
+        ),
+        "The machine": (
+            *("device", "precision", "preload", "threads", "num_workers"),
+            *("jobs", "backend", "scheduler"),
+        ),
+        "Placed studies": (
+            *("placed", "channels", "segmentation", "reading", "pooling"),
+            *("rank", "ablate", "fill"),
+        ),
+    }
 
     def __post_init__(self) -> None:
         check_settings(self)
@@ -191,6 +212,6 @@ def check_levels(text: str) -> None:
     unknown = [name for name in names if name not in LEVELS]
     if text != ALL_LEVELS and unknown:
         raise ValueError(
-            f"no level is called {unknown[0]!r}: use {', '.join(LEVELS)}, several joined by +, or "
-            f"{ALL_LEVELS}"
+            f"no level is called {unknown[0]!r}: use {listed(unknown[0], LEVELS)}, several joined "
+            f"by +, or {ALL_LEVELS}"
         )

@@ -12,6 +12,7 @@ from data.cache.reader import FeatureCache
 from data.protocols import Protocol, TrainingRecipe, exactly_solved, find_protocol, without_sigmoid
 from data.targets import PATTERNS
 from data.tools.errors import UserError
+from data.tools.settings import listed
 from data.vocabulary import ALL_LEVELS, INPUT_LEVELS, PIXELS
 from probe import results
 from probe.caches import content_digest, find_caches
@@ -203,6 +204,6 @@ def _parse_levels(text: str, cache: FeatureCache) -> tuple[str, ...]:
         if level not in cache.levels:
             raise UserError(
                 f"unknown level {level!r} in --levels {text}: {cache.folder} has "
-                f"{', '.join(cache.levels)}, joined by +, or all"
+                f"{listed(level, tuple(cache.levels))}, joined by +, or all"
             )
     return tuple(level for level in cache.levels if level in asked)

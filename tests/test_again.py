@@ -95,9 +95,8 @@ def test_a_shell_reads_the_words_back(text: str) -> None:
         capture_output=True,
         check=True,
     )
-    assert shown.stdout.decode().split("\0")[:-1] == [
-        *("--backbone", "vgg16", "--weights-name", text)
-    ]
+    named = [f"--weights-name={text}"] if text.startswith("--") else ["--weights-name", text]
+    assert shown.stdout.decode().split("\0")[:-1] == ["--backbone", "vgg16", *named]
 
 
 def test_objects_in_memory_have_no_command(tmp_path: Path) -> None:

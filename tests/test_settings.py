@@ -167,10 +167,12 @@ def test_paths_may_be_texts_and_tuples_lists(monkeypatch: pytest.MonkeyPatch) ->
 
 
 @given(st.text(alphabet="abcdefghij_", min_size=1, max_size=12))
-def test_unknown_names_are_answered_with_at_most_ten(name: str) -> None:
+def test_unknown_names_are_answered_with_at_most_five(name: str) -> None:
     few, many = ("alpha", "beta"), tuple(f"name{number}" for number in range(80))
     assert listed(name, few) == "one of alpha, beta"
-    assert listed(name, many).count(",") <= 5
+    for count in range(6, 12):
+        assert listed(name, many[:count]).removesuffix(", ...").count(",") <= 4
+    assert listed(name, many).removesuffix(", ...").count(",") <= 4
     assert "name7" in listed("nam7", many)
 
 
@@ -179,3 +181,42 @@ def test_names_follow_the_caller() -> None:
     with named_as_options():
         assert spelled("kernel_size") == "--kernel-size"
     assert spelled("kernel_size") == "kernel_size"
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        (extract_features, ["--backbone", "vgg61", "--weights", "random"]),
+        (extract_features, ["--backbone", "vgg11", "--weights", "randm"]),
+        (extract_features, ["--backbone", "vgg11", "--padding", "mirror"]),
+        (extract_features, ["--backbone", "vgg11", "--paddin", "none"]),
+        (train_probes, ["--pattern", "X"]),
+        (train_probes, ["--levels", "f9"]),
+        (make_tables, ["--table", "99"]),
+        (make_tables, ["--format", "docx"]),
+        (train_backbone, ["--task", "salience"]),
+    ],
+)  # fmt: skip
+def test_an_unknown_name_on_the_command_line_suggests_at_most_five(
+    command: Any, words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    outcome = CliRunner().invoke(command, words)
+    assert outcome.exit_code in (1, 2)
+    said = outcome.stderr.splitlines()[-1]
+    assert words[-1] in said or words[-2] in said
+    assert said.replace(", ...", "").count(",") <= 6, said
+
+
+@pytest.mark.parametrize("command", [extract_features, train_probes, make_tables, train_backbone])
+def test_help_has_every_option_once_in_a_group(command: Any) -> None:
+    shown = CliRunner().invoke(command, ["--help"]).stdout
+    options = [line.split()[0].rstrip(",") for line in shown.splitlines() if line[:4] == "  --"]
+    assert len(options) == len(set(options))
+    titles = [line for line in shown.splitlines() if line.endswith(":") and line[0] != " "]
+    assert len(titles) >= 4
+    assert titles[-1] == "Other options:"
+    others = shown.split("Other options:")[1]
+    fields = {field.name for config, field in FIELDS if "GROUPS" in dir(config)}
+    loose = [name for name in fields if f"  --{name.replace('_', '-')} " in others]
+    assert loose == []

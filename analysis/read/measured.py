@@ -14,6 +14,7 @@ from analysis.read.published import HEAD
 from analysis.read.results import Results
 from data.intervals import replicated_intervals
 from data.tools.errors import UserError
+from data.tools.settings import listed
 from data.vocabulary import ALL_LEVELS, INPUT, PIXELS, STATUSES
 from probe.metrics import METRICS
 from probe.results import RunSettings
@@ -82,7 +83,7 @@ def select(
         known = list(dict.fromkeys(value for name in names for value in measured[name]))
         for value in wanted:
             if value not in known:
-                raise UserError(f"no scores of {option} {value}: use one of {', '.join(known)}")
+                raise UserError(f"no scores of {option} {value}: use {listed(value, known)}")
     chosen = choose(measured, backbone, levels)
     if chosen.empty:
         raise UserError(

@@ -28,6 +28,7 @@ from data.protocols import is_of_today
 from data.tools.errors import UserError
 from data.tools.files import FileStamp, file_stamp, open_regular, sha256_of_open
 from data.tools.hdf5 import own_dataset
+from data.tools.settings import listed
 from data.vocabulary import GRID
 
 if TYPE_CHECKING:
@@ -149,7 +150,7 @@ class FeatureCache:
     def _check_level(self, level: str) -> None:
         if level not in self.levels:
             raise UserError(
-                f"level {level!r} is not in {self.folder}: use one of {', '.join(self.levels)}"
+                f"level {level!r} is not in {self.folder}: use {listed(level, tuple(self.levels))}"
             )
 
     def rows(self, images: str) -> NDArray[np.int64]:

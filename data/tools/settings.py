@@ -8,7 +8,7 @@ import math
 import numbers
 import shlex
 import typing
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
@@ -96,8 +96,13 @@ def command_line(program: str, config: Any, *, leave_out: Iterable[str] = ()) ->
             words.append(option)
         else:
             items = value if isinstance(value, tuple) else (value,)
-            words += [word for item in items for word in (option, str(item))]
+            words += [word for item in items for word in _spelled_out(option, str(item))]
     return shlex.join(words)
+
+
+def _spelled_out(option: str, value: str) -> tuple[str, ...]:
+    """An option and its value; in one word where the value looks like an option."""
+    return (f"{option}={value}",) if value.startswith("--") else (option, value)
 
 
 def check_settings(config: Any) -> None:
@@ -158,10 +163,9 @@ def _converted(kind: type, value: Any) -> Any:
     return value if isinstance(value, kind) and value != "" else None
 
 
-def listed(value: Any, choices: tuple[Any, ...]) -> str:
-    """The choices in words: all of a few, else those near to `value`."""
-    near = difflib.get_close_matches(str(value), map(str, choices), _NEAR, cutoff=0.5)
-    shown = list(map(str, choices)) if len(choices) <= 2 * _NEAR else near
-    if not shown:
-        shown = [*map(str, choices[:_NEAR]), "..."]
+def listed(value: Any, choices: Sequence[Any]) -> str:
+    """At most five of the choices in words: all of a few, else those nearest to `value`."""
+    names = list(map(str, choices))
+    near = difflib.get_close_matches(str(value), names, _NEAR, cutoff=0.5)
+    shown = names if len(names) <= _NEAR else near or [*names[:_NEAR], "..."]
     return f"one of {', '.join(shown)}" if len(shown) > 1 else shown[0]

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from data.tools.errors import UserError
+from data.tools.settings import listed
 from data.vocabulary import CONTINUED, PADDINGS
 from extract.backbones.border import Border, BorderedForward, Window
 from extract.backbones.taps import run_taps, zero_image
@@ -42,7 +43,7 @@ def set_padding(
     else pads with zeros, or a map is smaller than its reflection.
     """
     if padding not in PADDINGS:
-        raise UserError(f"unknown padding {padding!r}: use one of {', '.join(PADDINGS)}")
+        raise UserError(f"unknown padding {padding!r}: use {listed(padding, PADDINGS)}")
     images = zero_image(module, image_size)
     watch = _watched(module, nodes, images, "zeros")
     windows = tuple(watch.windows)

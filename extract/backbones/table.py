@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from data.tools.errors import UserError
+from data.tools.settings import listed
 from extract.backbones.exactness import exactness_note
 
 TIMM_PREFIX = "timm:"
@@ -199,9 +199,7 @@ def find_row(name: str) -> BackboneRow:
     """The row called `name`; a `UserError` that lists the good names otherwise."""
     if name in BACKBONES:
         return BACKBONES[name]
-    close = difflib.get_close_matches(name, BACKBONES, n=3)
-    hint = f"did you mean {' or '.join(close)}? " if close else ""
     raise UserError(
-        f"unknown backbone {name!r}: {hint}use {TIMM_PREFIX}NAME for a timm model, "
-        f"or one of {', '.join(BACKBONES)}"
+        f"unknown backbone {name!r}: use {listed(name, tuple(BACKBONES))} (all: --list-backbones), "
+        f"or {TIMM_PREFIX}NAME for a timm model"
     )

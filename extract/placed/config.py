@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import ClassVar
 
 from data.cache.names import safe_name
 from data.cache.pooled.identity import PlacedIdentity
@@ -101,6 +102,14 @@ class PlacedConfig(ExtractConfig):
         at_least=1,
     )
     patch_root: Path | None = setting("Placed: the folder that holds CIFAR.", None)
+
+    GROUPS: ClassVar = {
+        **ExtractConfig.GROUPS,
+        "Placed studies": (
+            *("placed", "grid", "border", "gap", "canvas", "patches", "patch_size"),
+            *("patch_limit", "aligned", "mirrored", "patch_root"),
+        ),
+    }
 
     def __post_init__(self) -> None:
         super().__post_init__()

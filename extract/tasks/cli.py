@@ -22,6 +22,7 @@ def _plan(config: Any) -> str:
 
 
 main = choice_command(
+    "train-backbone",
     "task",
     {name: Stage(row.config, _run, _plan) for name, row in TASKS.items()},
     help="Train a network on a task: VGG16 for saliency or segmentation, for extract-features "

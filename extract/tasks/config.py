@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
@@ -38,6 +39,15 @@ class TaskConfig:
     )
     overwrite: bool = setting("Begin again instead of going on from the last epoch.", False)
 
+    GROUPS: ClassVar[Mapping[str, tuple[str, ...]]] = {  # titles in the help of the command
+        "The task": (
+            *("task", "padding", "weights", "levels", "data", "test", "classes", "limit"),
+            *("images", "margin", "image_size", "normalization", "mirror"),
+        ),
+        "The training": ("epochs", "batch_size", "learning_rate", "seed", "seeds"),
+        "The results": ("out", "results_dir", "overwrite"),
+        "The machine": ("device", "precision", "num_workers"),
+    }
     family: ClassVar[str]  # of its scores: results/FAMILY/RUN/, joined in results/FAMILY.csv
 
     def __post_init__(self) -> None:

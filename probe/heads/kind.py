@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from data.protocols import TrainingRecipe
 from data.tools.errors import UserError
+from data.tools.settings import listed
 from probe.heads.spec import DENSE, HeadSpec
 from probe.scoring import Scores
 
@@ -56,7 +57,7 @@ def find_probe(name: str) -> Probe:
     """The kind of this name; `UserError` where there is none, as in a process that lacks it."""
     if name not in _probes:
         raise UserError(
-            f"no probe kind {name!r}: use one of {', '.join(_probes)}, or import the module that "
-            "adds it first (with --jobs 1)"
+            f"no probe kind {name!r}: use {listed(name, tuple(_probes))}, or import the module "
+            "that adds it first (with --jobs 1)"
         )
     return _probes[name]

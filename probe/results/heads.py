@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from data.tools.errors import UserError
 from data.tools.hdf5 import open_hdf5, own_dataset
+from data.tools.settings import listed
 from probe.heads.spec import HeadSpec
 from probe.results.tables import HEADS
 
@@ -90,7 +91,7 @@ def read_head(results_dir: Path, run: str, head: str) -> tuple[HeadSpec, dict[st
         raise UserError(f"no trained heads in {path}: run train-probes first")
     with open_hdf5(path) as file:
         if head not in file:
-            raise UserError(f"no head {head!r} in {path}: use one of {', '.join(sorted(file))}")
+            raise UserError(f"no head {head!r} in {path}: use {listed(head, sorted(file))}")
         try:
             group = file[head]
             weights = {key: own_dataset(group, f"weights/{key}")[()] for key in group["weights"]}

@@ -7,6 +7,8 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import click
+
 from data.tools.errors import UserError
 from data.tools.terminal import complain, write_stderr
 
@@ -24,6 +26,8 @@ def exit_codes(*, debug: bool, resume: str) -> Iterator[None]:
         complain("")
         complain(f"interrupted: {resume}")
         sys.exit(130)
+    except click.ClickException:
+        raise  # a usage error: click says it, and ends with 2
     except Exception as error:
         if debug:
             write_stderr(traceback.format_exc())

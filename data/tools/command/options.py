@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from data.tools.settings import choices_of
+from data.tools.settings import choices_of, listed
 
 _CLICK_TYPES: dict[Any, Any] = {
     int: int,
@@ -19,6 +19,16 @@ _CLICK_TYPES: dict[Any, Any] = {
     bool: bool,
     Path: click.Path(path_type=Path),
 }
+
+
+class NearChoice(click.Choice):
+    """A choice whose refusal names at most five that are near."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The choice itself; a usage error where there is none."""
+        if value not in self.choices:
+            self.fail(f"{value!r} is unknown: use {listed(value, tuple(self.choices))}", param, ctx)
+        return super().convert(value, param, ctx)
 
 
 def field_names(config_class: type) -> list[str]:
@@ -62,7 +72,7 @@ def _option(field: dataclasses.Field[Any], hint: Any) -> click.Option:
         "help": field.metadata["help"],
         "required": required,
         "multiple": grid or typing.get_origin(hint) is tuple,
-        "type": click.Choice(choices) if choices else _CLICK_TYPES[kind],
+        "type": NearChoice(choices) if choices else _CLICK_TYPES[kind],
     }
     if not required:
         options["default"] = (field.default,) if grid else field.default

@@ -8,23 +8,29 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import click
 
 from data.tools.command.exits import exit_codes, in_one_line
 from data.tools.command.options import (
+    NearChoice,
     as_option,
     default_of,
     every_choice,
     field_names,
     options_of,
 )
+from data.tools.command.study import read_study
 from data.tools.errors import UserError
 from data.tools.settings import named_as_options
 from data.tools.terminal import complain, quietly, secure_streams, show
 
 USUAL = ""  # the stage of a `flag_command` that runs without a flag
+OTHER = "Other options"  # title of the group of those that no stage puts into one
+_WORDS, _SECTIONS = "words", "sections"  # of the context: the command line, and its study's
+_OF_ALL = ("debug", "quiet", "dry_run")  # options of every command, and of no stage
 
 
 @dataclass(frozen=True)
@@ -39,17 +45,26 @@ class Stage:
     check: Callable[[Any], object] = lambda config: None
 
 
-def stage_command(stage: Stage, *, help: str, resume: str) -> click.Command:
+@dataclass(frozen=True)
+class _Call:
+    """One configuration of a stage, and what tells it apart from others of the same command."""
+
+    stage: Stage
+    name: str
+    config: Any
+
+
+def stage_command(name: str, stage: Stage, *, help: str, resume: str) -> click.Command:
     """The click command of one stage. Exit codes: those of `exit_codes`, and 2 for click's own."""
 
     def chosen(values: dict[str, Any]) -> tuple[str, str]:
         return USUAL, "this command"
 
-    return _command({USUAL: stage}, chosen, [], help=help, resume=resume)
+    return _command(name, {USUAL: stage}, chosen, [], help=help, resume=resume)
 
 
 def choice_command(
-    choose: str, stages: Mapping[str, Stage], *, help: str, resume: str
+    name: str, choose: str, stages: Mapping[str, Stage], *, help: str, resume: str
 ) -> click.Command:
     """The click command of several stages, told apart by the option `choose`.
 
@@ -60,11 +75,11 @@ def choice_command(
     def chosen(values: dict[str, Any]) -> tuple[str, str]:
         return values[choose], f"--{choose} {values[choose]}"
 
-    return _command(stages, chosen, [], help=help, resume=resume)
+    return _command(name, stages, chosen, [], help=help, resume=resume)
 
 
 def flag_command(
-    stages: Mapping[str, Stage], flags: Mapping[str, str], *, help: str, resume: str
+    name: str, stages: Mapping[str, Stage], flags: Mapping[str, str], *, help: str, resume: str
 ) -> click.Command:
     """The click command of several stages, each but that of `USUAL` asked for by a flag.
 
@@ -81,7 +96,7 @@ def flag_command(
         return USUAL, "the command without " + ", ".join(f"--{flag}" for flag in flags)
 
     added = [click.Option([f"--{flag}"], is_flag=True, help=text) for flag, text in flags.items()]
-    return _command(stages, chosen, added, help=help, resume=resume)
+    return _command(name, stages, chosen, added, help=help, resume=resume)
 
 
 def instead(name: str, action: Callable[[Any], None], help: str, **options: Any) -> click.Option:
@@ -101,7 +116,14 @@ def instead(name: str, action: Callable[[Any], None], help: str, **options: Any)
 
 
 class _Command(click.Command):
-    """A command that a closed or full stream does not stop, click's own messages included."""
+    """A command that a closed or full stream does not stop, click's own messages included.
+
+    Its help has the options in the groups that its stages name.
+    """
+
+    def __init__(self, name: str, groups: Mapping[str, str], **settings: Any) -> None:
+        super().__init__(name, **settings)
+        self._groups = groups  # option -> title
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
         secure_streams()
@@ -111,8 +133,25 @@ class _Command(click.Command):
             complain(f"error: {in_one_line(error)}")
             sys.exit(1)
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        ctx.meta[_WORDS] = list(args)
+        return super().parse_args(ctx, args)
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        records: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record is not None:
+                title = self._groups.get(str(parameter.name), OTHER)
+                records.setdefault(title, []).append(record)
+        for title in dict.fromkeys([*self._groups.values(), OTHER]):
+            if title in records:
+                with formatter.section(title):
+                    formatter.write_dl(records[title])
+
 
 def _command(
+    name: str,
     stages: Mapping[str, Stage],
     chosen: Callable[[dict[str, Any]], tuple[str, str]],
     added: Sequence[click.Option],
@@ -122,33 +161,87 @@ def _command(
 ) -> click.Command:
     """The command of some stages; `chosen` says which one values ask for, and in which words."""
 
-    def callback(debug: bool, quiet: bool, dry_run: bool, **values: Any) -> None:
-        name, words = chosen(values)  # takes the flags out
-        given, stage = _given(click.get_current_context(), values), stages[name]
-        _check_given(words, stage.config, given)
+    def callback(debug: bool, quiet: bool, dry_run: bool, **_: Any) -> None:
+        contexts = _contexts(click.get_current_context())
         with named_as_options(), quietly(quiet), exit_codes(debug=debug, resume=resume):
-            _work(stage, list(_configurations(stage.config, given)), dry=dry_run)
+            _work([call for context in contexts for call in calls(context)], dry=dry_run)
 
-    options: list[click.Parameter] = [*added, *_stage_options(stages)]
-    options.append(
-        click.Option(
-            ["--dry-run"],
-            is_flag=True,
-            help="Say what would be done and what it would cost, and write nothing.",
-        )
-    )
-    options.append(click.Option(["--debug"], is_flag=True, help="Show tracebacks of errors."))
-    options.append(
-        click.Option(["--quiet"], is_flag=True, help="Say nothing but errors on stderr.")
-    )
-    options.append(instead("--version", _show_version, "Say the version, and exit.", is_flag=True))
+    def calls(context: click.Context) -> Iterator[_Call]:
+        values = {name: value for name, value in context.params.items() if name not in _OF_ALL}
+        key, words = chosen(values)  # takes the flags out
+        given, stage = _given(context, values), stages[key]
+        _check_given(words, stage.config, given)
+        for combination, config in _configurations(stage.config, given):
+            yield _Call(stage, f"{context.obj or ''} {combination}".strip(), config)
+
+    own = [*added, *_stage_options(stages)]
     return _Command(
-        None,
-        params=options,
+        name,
+        _titles(stages),
+        params=[*own, *_common_options(own)],
         callback=callback,
         help=help,
         context_settings={"help_option_names": ["-h", "--help"], "show_default": True},
     )
+
+
+def _common_options(own: Sequence[click.Option]) -> list[click.Option]:
+    """The options that every command has besides its own."""
+
+    def read(context: click.Context, _: click.Parameter, path: Path | None) -> None:
+        if path is None or context.resilient_parsing or context.obj is not None:
+            return
+        with named_as_options(), exit_codes(debug="--debug" in sys.argv, resume="run it again"):
+            sections = read_study(path.expanduser(), str(context.command.name), own)
+        context.meta[_SECTIONS] = sections
+        context.default_map = sections[0] if sections else {}
+
+    study = click.Option(
+        ["--study"],
+        type=click.Path(path_type=Path),
+        is_eager=True,
+        expose_value=False,
+        callback=read,
+        help="Options from a study file (study.toml), where the command line does not give them.",
+    )
+    dry = click.Option(
+        ["--dry-run"],
+        is_flag=True,
+        help="Say what would be done and what it would cost, and write nothing.",
+    )
+    quiet = click.Option(["--quiet"], is_flag=True, help="Say nothing but errors on stderr.")
+    debug = click.Option(["--debug"], is_flag=True, help="Show tracebacks of errors.")
+    version = instead("--version", _show_version, "Say the version, and exit.", is_flag=True)
+    return [study, dry, quiet, debug, version]
+
+
+def _contexts(context: click.Context) -> list[click.Context]:
+    """The command as it was given, once for every section of its study."""
+    sections = context.meta.get(_SECTIONS, [])
+    if len(sections) > 1:
+        context.obj = f"section 1 of {len(sections)}"
+    return [
+        context,
+        *(
+            context.command.make_context(
+                context.info_name,
+                list(context.meta[_WORDS]),
+                default_map=section,
+                obj=f"section {number} of {len(sections)}",
+            )
+            for number, section in enumerate(sections[1:], start=2)
+        ),
+    ]
+
+
+def _titles(stages: Mapping[str, Stage]) -> dict[str, str]:
+    """Option -> the title of its group in the help, in the order of the groups."""
+    groups: dict[str, dict[str, str]] = {}
+    for stage in stages.values():
+        for title, names in getattr(stage.config, "GROUPS", {}).items():
+            known = {name for group in groups.values() for name in group}
+            groups.setdefault(title, {}).update({n: title for n in names if n not in known})
+    return {name: title for group in groups.values() for name, title in group.items()}
 
 
 def _stage_options(stages: Mapping[str, Stage]) -> list[click.Option]:
@@ -164,7 +257,7 @@ def _shared_option(name: str, stages: Mapping[str, Stage]) -> click.Option:
     option = next(iter(own.values()))
     option.required = len(users) == len(stages) and all(one.required for one in own.values())
     if isinstance(option.type, click.Choice):
-        option.type = click.Choice(every_choice(list(own.values())))
+        option.type = NearChoice(every_choice(list(own.values())))
     if USUAL not in users:
         defaults = {key: default_of(config, name) for key, config in users.items()}
         if len(set(defaults.values())) > 1:
@@ -213,33 +306,35 @@ def _configurations(config_class: type, given: Mapping[str, Any]) -> Iterator[tu
         yield name, config_class(**{**given, **values})
 
 
-def _work(stage: Stage, configurations: Sequence[tuple[str, Any]], *, dry: bool) -> None:
-    """Run the stage for each; one of several that cannot be had costs the others nothing.
+def _work(calls: Sequence[_Call], *, dry: bool) -> None:
+    """Do each; one of several that cannot be had costs the others nothing.
 
     A `dry` run says what would be done.
     """
 
-    def plan(config: Any) -> None:
-        show(stage.plan(config))
+    def run(call: _Call) -> None:
+        if dry:
+            show(call.stage.plan(call.config))
+        else:
+            call.stage.run(call.config)
 
-    run = plan if dry else stage.run
-    if len(configurations) == 1:
-        run(configurations[0][1])
+    if len(calls) == 1:
+        run(calls[0])
         return
     faults: list[str] = []
     possible = []
-    for name, config in configurations:
-        with _kept(faults, name):
+    for call in calls:
+        with _kept(faults, call.name):
             if not dry:
-                stage.check(config)
-            possible.append((name, config))
-    for name, config in possible:
-        with _kept(faults, name):
-            run(config)
+                call.stage.check(call.config)
+            possible.append(call)
+    for call in possible:
+        with _kept(faults, call.name):
+            run(call)
     if faults:
         raise UserError(
-            f"{len(faults)} of {len(configurations)} were not done: {'; '.join(faults)}: mend or "
-            "leave them out, and run the command again, it goes on with what is missing"
+            f"{len(faults)} of {len(calls)} were not done: {'; '.join(faults)}: mend or leave them "
+            "out, and run the command again, it goes on with what is missing"
         )
 
 

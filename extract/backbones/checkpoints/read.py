@@ -9,7 +9,9 @@ from typing import Any
 from zipfile import BadZipFile, ZipFile, is_zipfile
 
 from data.tools.errors import UserError
+from data.tools.settings import listed
 from extract.backbones.checkpoints.keras import KERAS_MEMBER, read_keras
+from extract.backbones.checkpoints.label import RESERVED
 from extract.backbones.checkpoints.provenance import clean_provenance
 from extract.backbones.checkpoints.safetensors import read_safetensors
 from extract.backbones.checkpoints.torch_file import read_torch
@@ -38,7 +40,8 @@ def read_checkpoint(path: Path) -> Checkpoint:
         inside = sorted(p.name for p in path.iterdir() if p.is_file())[:5]
         raise UserError(f"{where}: is a folder; give a file in it ({', '.join(inside) or 'empty'})")
     if not path.is_file():
-        raise UserError(f"{where}: no such file; use imagenet, random or a checkpoint file")
+        near = listed(str(path), RESERVED)
+        raise UserError(f"{where}: no such file; use {near}, or a checkpoint file")
     with path.open("rb") as file:
         start = file.read(64)
     if start.startswith(_LFS):
