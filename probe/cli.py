@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
-from data.tools.command.stages import USUAL, Stage, flag_command
+import click
+
+from data.tools.command.stages import USUAL, Stage, flag_command, instead
 from data.tools.terminal import show
 from probe.channels.config import ChannelConfig
 from probe.config import ProbeConfig
@@ -17,9 +20,14 @@ def _run_maps(config: ProbeConfig) -> None:
     # Tensors of many megabytes come and go with every batch: in pages of 2 MB where Linux has them
     # (torch reads this once), a sweep from disk is a sixth faster.
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
+    from probe.results.listing import spc_table
     from probe.train import train_probes
 
-    show(str(train_probes(config)))
+    scores = train_probes(config)
+    table = spc_table(scores)
+    if table:
+        show(table)
+    show(str(scores))
 
 
 def _plan_maps(config: ProbeConfig) -> str:
@@ -76,6 +84,12 @@ def _plan_consistency(config: ConsistencyConfig) -> str:
     return plan_consistency(config)
 
 
+def _list_runs(folder: Path) -> None:
+    from probe.results.listing import runs_listing
+
+    show(runs_listing(folder.expanduser()))
+
+
 main = flag_command(
     "train-probes",
     {
@@ -97,4 +111,15 @@ main = flag_command(
     },
     help="Train many readout heads from every feature cache in one pass over it, and score them.",
     resume="run the command again without --overwrite to go on from the last finished epoch",
+)
+main.params.append(
+    instead(
+        "--list",
+        _list_runs,
+        "List the runs of a folder (default results), their sizes and states, and exit.",
+        is_flag=False,
+        flag_value=Path("results"),
+        type=click.Path(path_type=Path),
+        metavar="[FOLDER]",
+    )
 )

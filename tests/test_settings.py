@@ -186,7 +186,7 @@ def test_names_follow_the_caller() -> None:
 @pytest.mark.parametrize(
     ("command", "words"),
     [
-        (extract_features, ["--backbone", "vgg61", "--weights", "random"]),
+        (extract_features, ["--weights", "random", "--backbone", "vgg61"]),
         (extract_features, ["--backbone", "vgg11", "--weights", "randm"]),
         (extract_features, ["--backbone", "vgg11", "--padding", "mirror"]),
         (extract_features, ["--backbone", "vgg11", "--paddin", "none"]),

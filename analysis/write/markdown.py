@@ -9,7 +9,7 @@ from analysis.tables import cells
 from analysis.tables.grid import Grid
 from analysis.tables.quality import QualityTable, quality_lines
 from analysis.tables.summary import summary_labels, summary_lines, summary_title
-from data.tools.printable import printable
+from data.tools.printable import aligned, printable
 
 
 def markdown(grid: Grid, *, intervals: bool = True) -> str:
@@ -73,18 +73,3 @@ def missing_notes(grid: Grid) -> list[str]:
 def plain(text: str) -> str:
     """A name from outside in one line of Markdown: it ends no cell and starts no tag or link."""
     return printable(text).replace("|", "\\|").replace("<", "&lt;").replace("[", "\\[")
-
-
-def aligned(lines: list[list[str]], labels: int) -> str:
-    """A Markdown table, its columns padded; the first `labels` are set left, the others right."""
-    widths = [max(3, *(len(line[i]) for line in lines)) for i in range(len(lines[0]))]
-
-    def row(line: list[str]) -> str:
-        padded = [
-            text.ljust(width) if index < labels else text.rjust(width)
-            for index, (text, width) in enumerate(zip(line, widths, strict=True))
-        ]
-        return "| " + " | ".join(padded) + " |"
-
-    rule = ["-" * w if i < labels else "-" * (w - 1) + ":" for i, w in enumerate(widths)]
-    return "\n".join(row(line) for line in (lines[0], rule, *lines[1:]))

@@ -26,3 +26,18 @@ def _escape(character: str) -> str:
     if unicodedata.category(character) in _ESCAPED or character in _DIRECTIONS:
         return character.encode("unicode_escape").decode("ascii")
     return character
+
+
+def aligned(lines: list[list[str]], labels: int) -> str:
+    """A Markdown table, its columns padded; the first `labels` are set left, the others right."""
+    widths = [max(3, *(len(line[i]) for line in lines)) for i in range(len(lines[0]))]
+
+    def row(line: list[str]) -> str:
+        padded = [
+            text.ljust(width) if index < labels else text.rjust(width)
+            for index, (text, width) in enumerate(zip(line, widths, strict=True))
+        ]
+        return "| " + " | ".join(padded) + " |"
+
+    rule = ["-" * w if i < labels else "-" * (w - 1) + ":" for i, w in enumerate(widths)]
+    return "\n".join(row(line) for line in (lines[0], rule, *lines[1:]))

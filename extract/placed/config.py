@@ -107,7 +107,7 @@ class PlacedConfig(ExtractConfig):
         **ExtractConfig.GROUPS,
         "Placed studies": (
             *("placed", "grid", "border", "gap", "canvas", "patches", "patch_size"),
-            *("patch_limit", "aligned", "mirrored", "patch_root"),
+            *("patch_limit", "shift", "most", "aligned", "mirrored", "patch_root"),
         ),
     }
 
