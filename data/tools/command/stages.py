@@ -123,7 +123,7 @@ class _Command(click.Command):
 
     def __init__(self, name: str, groups: Mapping[str, str], **settings: Any) -> None:
         super().__init__(name, **settings)
-        self._groups = groups  # option -> title
+        self.groups = groups  # option -> title
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
         secure_streams()
@@ -142,9 +142,9 @@ class _Command(click.Command):
         for parameter in self.get_params(ctx):
             record = parameter.get_help_record(ctx)
             if record is not None:
-                title = self._groups.get(str(parameter.name), OTHER)
+                title = self.groups.get(str(parameter.name), OTHER)
                 records.setdefault(title, []).append(record)
-        for title in dict.fromkeys([*self._groups.values(), OTHER]):
+        for title in dict.fromkeys([*self.groups.values(), OTHER]):
             if title in records:
                 with formatter.section(title):
                     formatter.write_dl(records[title])

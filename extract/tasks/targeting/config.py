@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -75,6 +76,10 @@ class TargetingConfig(TaskConfig):
     device: str = setting("auto, cpu or cuda[:N].", "auto", check=check_device)
     num_workers: int = setting("Processes that decode images.", 0, at_least=0)
 
+    GROUPS: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        **TaskConfig.GROUPS,
+        "Targeting": ("level", "rank", "remove", "draws", "fill"),
+    }
     family: ClassVar[str] = "targeting"
 
     def __post_init__(self) -> None:
