@@ -84,7 +84,7 @@ _ENTRIES = (
         "figure_5",
         "Figure 5. Deeper readouts and larger kernels",
         "SPC on natural images with 95 % intervals over images; hollow markers and dotted lines "
-        "are the paper's values (ImageNet weights).",
+        "are the paper's values, where it has them (ImageNet weights).",
         lambda results, measured: figures.readout_effect(measured),
         kind="svg",
         by_condition=True,
@@ -137,7 +137,8 @@ _ENTRIES = (
         "spc_by_level",
         "SPC by level",
         "Natural images, readouts of one kind, every run; bars are 95 % intervals over images. "
-        "Colour: backbone and weights; dashes: its padding. Dotted grey: the paper's VGG16.",
+        "Colour: backbone and weights; dashes: its padding. Dotted grey, "
+        "where the paper has such readouts: its VGG16.",
         lambda results, measured: figures.spc_by_level(measured),
         kind="svg",
         of_one_shape=True,
