@@ -35,3 +35,4 @@ TASKS = ("saliency", "segmentation")  # that `train-backbone` trains VGG16 for
 TASKS_CSV = "tasks.csv"  # of a results folder: the scores of these
 ROOK_CSV, ROOK_MARGINS_CSV = "rook.csv", "rook_margins.csv"  # of its small networks
 RED_GREEN_CSV, TARGETING_CSV = "red_green.csv", "targeting.csv"
+POOLED_CSV = "pooled.csv"  # of its networks with global pooling

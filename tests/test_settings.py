@@ -21,6 +21,7 @@ from extract.config import ExtractConfig
 from extract.placed.config import PlacedConfig
 from extract.tasks.cli import main as train_backbone
 from extract.tasks.maps.config import MapConfig
+from extract.tasks.pooled.config import PooledConfig
 from extract.tasks.red_green.config import RedGreenConfig
 from extract.tasks.rook.config import RookConfig
 from extract.tasks.targeting.config import TargetingConfig
@@ -43,6 +44,7 @@ NEEDED: dict[Any, dict[str, Any]] = {
     RookConfig: {"task": "rook"},
     RedGreenConfig: {"task": "red-green"},
     TargetingConfig: {"task": "targeting", "weights": "segmentation.pt"},
+    PooledConfig: {"task": "classification"},
     TablesConfig: {},
 }
 FIELDS = [(config, field) for config in NEEDED for field in dataclasses.fields(config)]

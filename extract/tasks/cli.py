@@ -26,6 +26,8 @@ main = choice_command(
     "task",
     {name: Stage(row.config, _run, _plan) for name, row in TASKS.items()},
     help="Train a network on a task: VGG16 for saliency or segmentation, for extract-features "
-    "--weights FILE to read, or the small networks of figure 1 of Kayhan and van Gemert (rook).",
+    "--weights FILE to read, or the small "
+    "networks of Kayhan and van Gemert (rook, red-green) and of Islam et al. (location, "
+    "classification).",
     resume="run the command again without --overwrite to go on from the last finished epoch",
 )

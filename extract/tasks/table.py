@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from extract.tasks.config import TaskConfig
 from extract.tasks.maps.config import MapConfig
+from extract.tasks.pooled.config import PooledConfig
 from extract.tasks.red_green.config import RedGreenConfig
 from extract.tasks.rook.config import RookConfig
 from extract.tasks.targeting.config import TargetingConfig
@@ -41,4 +42,6 @@ TASKS: dict[str, Row] = {
     "rook": Row(RookConfig, "extract.tasks.rook.task:RookTask"),
     "red-green": Row(RedGreenConfig, "extract.tasks.red_green.task:RedGreenTask"),
     "targeting": Row(TargetingConfig, "extract.tasks.targeting.task:TargetingTask"),
+    "location": Row(PooledConfig, "extract.tasks.pooled.task:PooledTask"),
+    "classification": Row(PooledConfig, "extract.tasks.pooled.task:PooledTask"),
 }

@@ -77,6 +77,11 @@ def load_patches(name: str, count: int, size: int, *, seed: int, root: Path | No
     return _enough(makers[name]() if name in makers else _folder(Path(name), count, size))
 
 
+def cifar_test(name: str, count: int, size: int, root: Path | None) -> Patches:
+    """At most `count` test images of "cifar10" or "cifar100"; raises as `load_patches` does."""
+    return _cifar(name, count, size, root, train=False)
+
+
 def _enough(patches: Patches) -> Patches:
     if len(patches.pixels) < LEAST_PATCHES:
         raise UserError(
@@ -124,13 +129,13 @@ def _digits(count: int, size: int) -> Patches:
     return Patches("digits", pixels, digits.target[:count].astype(np.int16), names)
 
 
-def _cifar(name: str, count: int, size: int, root: Path | None) -> Patches:
+def _cifar(name: str, count: int, size: int, root: Path | None, *, train: bool = True) -> Patches:
     from torchvision import datasets
 
     kind = {"cifar10": datasets.CIFAR10, "cifar100": datasets.CIFAR100}[name]
     folder = root or Path("data-sets")
     try:
-        found = kind(str(folder), train=True, download=False)
+        found = kind(str(folder), train=train, download=False)
     except RuntimeError:
         raise UserError(
             f"--patches {name}: not found in {folder}, and nothing is downloaded: give the folder "
