@@ -201,7 +201,7 @@ def test_a_kind_must_have_a_name_of_its_own() -> None:
     add_probe(dense)
     with pytest.raises(UserError, match="'dense' is another one already"):
         add_probe(Probe("dense", build_head, dense_target, dense_loss, lambda *_: Scores({})))
-    with pytest.raises(UserError, match="no probe kind 'profile': use one of dense"):
+    with pytest.raises(UserError, match="no probe kind 'profile': use dense"):
         find_probe("profile")
     add_probe(Probe("own", build_head, dense_target, dense_loss, score_maps))
     with pytest.raises(UserError, match="only dense maps have a closed form"):
