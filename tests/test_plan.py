@@ -121,3 +121,16 @@ def test_the_same_images_by_another_path_go_on(tmp_path: Path):
     shutil.rmtree(tmp_path / "features" / "vgg16-random-zeros")
     assert "pixels" in names(asked)
     assert train_probes(asked).exists()
+
+
+def test_a_cache_that_the_sweep_leaves_out_is_named(tmp_path: Path, capsys):
+    make_cache(tmp_path / "features", backbone="vgg16")
+    other = make_cache(tmp_path / "features", backbone="other").folder.name
+    asked = config(tmp_path, sweep=True, levels=())  # 1x1 heads: the tables ask vgg16 alone
+    assert [name.partition("-")[0] for name in names(asked)] == ["vgg16", "pixels"]
+    said = capsys.readouterr().err
+    assert f"on {other} is left by these options" in said
+    assert "leave --sweep out" in said
+    names(replace(asked, kernel_size=(3,)))
+    names(replace(asked, levels=("input",), kernel_size=(3,)))
+    assert not capsys.readouterr().err
