@@ -332,3 +332,16 @@ def test_series_differ_without_colour_and_maps_rise_in_lightness():
     # The first three lines of most figures: luminance far enough apart to print in grey.
     grey = [np.dot(to_rgb(one.color), [0.2126, 0.7152, 0.0722]) for one in looks[:3]]
     assert min(abs(a - b) for i, a in enumerate(grey) for b in grey[:i]) > 0.03
+
+
+def test_padding_figure_needs_a_backbone_of_several_paddings_where_there_is_one(tmp_path: Path):
+    pixels = [HeadSpec(("input",), 3, 1, padding, "H") for padding in (0, 1)]
+    builder = ResultsBuilder(tmp_path)
+    builder.add(PIXELS, "-", "-", heads=pixels)
+    assert map_figures.has_paddings(measure(read_results(tmp_path)))
+    builder.add("vgg16", heads=[HeadSpec(("f1", "f2", "f3", "f4", "f5"), 3, 1, 0, "H")])
+    assert not map_figures.has_paddings(measure(read_results(tmp_path)))
+    builder.add(
+        "vgg16", padding="none", heads=[HeadSpec(("f1", "f2", "f3", "f4", "f5"), 3, 1, 0, "H")]
+    )
+    assert map_figures.has_paddings(measure(read_results(tmp_path)))

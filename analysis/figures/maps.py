@@ -24,7 +24,7 @@ from analysis.read.photographs import photograph
 from analysis.read.results import Results
 from analysis.tables.cells import number
 from data.targets import PATTERNS, pattern_names, position_map
-from data.vocabulary import SCORED_SETS
+from data.vocabulary import PIXELS, SCORED_SETS
 
 _TARGET_RANGE = "position, in the target's range"
 _STRIPES = ("HS", "VS")
@@ -156,8 +156,9 @@ def error_maps(results: Results, measured: pd.DataFrame) -> Figure:
 
 
 def has_paddings(measured: pd.DataFrame) -> bool:
-    """Whether figure 6 has anything to show."""
-    return not _by_padding(measured).empty
+    """Whether figure 6 has anything to show: of a backbone, where there is one."""
+    shown = set(_by_padding(measured)["backbone"])
+    return bool(shown) and (shown != {PIXELS} or set(measured["backbone"]) == {PIXELS})
 
 
 _PLACE = ["run", "backbone", "backbone_padding", "probe_padding"]
