@@ -80,8 +80,9 @@ def _asked_for(
             if name not in found:
                 others = f" ({'; '.join(faults)})" if faults else ""
                 raise UserError(
-                    f"no cache of {option} {name!r} in {config.cache_dir}: it has "
-                    f"{listed(name, found)}{others}; run extract-features --{option} {name} first"
+                    f"no cache of {option} {name!r} in {config.cache_dir}: give "
+                    f"{listed(name, found)}{others}, or run "
+                    f"extract-features --{option} {name} first"
                 )
     kept = [c for c in caches if config.wants(c.identity.backbone, c.identity.padding)]
     if not kept:

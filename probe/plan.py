@@ -62,23 +62,20 @@ def plan_runs(config: ProbeConfig) -> list[Run]:
     """
     caches = find_caches(config, config.protocol)
     runs = [_backbone_run(config, cache, caches[:place]) for place, cache in enumerate(caches)]
-    if config.sweep and config.levels != INPUT_LEVELS:
-        _say_what_is_left_out(runs)
+    idle = [run.cache.folder.name for run in runs if not run.heads]
     runs += _once_each([_pixels_run(config, cache) for cache in caches])
     runs = [run for run in runs if run.heads]
     if not runs:
-        raise UserError("no head is left to train: the options leave none of the sweep's")
-    return runs
-
-
-def _say_what_is_left_out(runs: list[Run]) -> None:
-    """A line where the tables have no head of some caches that the options leave."""
-    idle = [run.cache.folder.name for run in runs if not run.heads]
-    if idle:
+        raise UserError(
+            "no head is left to train: the options leave none of the sweep's; leave --sweep out to "
+            "train every combination of them"
+        )
+    if config.sweep and config.levels != INPUT_LEVELS and idle:
         say(
             f"note: no head of the paper's tables on {', '.join(idle)} is left by these options: "
-            "the sweep leaves it out; leave --sweep out to train every combination of the options"
+            "the sweep leaves it out; leave --sweep out to train every combination of them"
         )
+    return runs
 
 
 def _backbone_run(config: ProbeConfig, cache: FeatureCache, earlier: list[FeatureCache]) -> Run:

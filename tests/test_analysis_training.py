@@ -120,7 +120,7 @@ def test_an_under_trained_sweep_decides_nothing_and_says_what_would(tmp_path: Pa
     builder.add(PIXELS, counts=SHORT)
     claims = decide(compare_readings(read_results(tmp_path)))
     assert set(claims["verdict"]) == {UNDECIDED}
-    assert claims["why"].str.contains("under-trained").all()
+    assert claims["why"].str.contains("trained too little").all()
     commands = claims.set_index("claim")["fill"]
     assert commands["padding_removed"].startswith("train-probes --sweep --solver exact")
     needed = steps_needed(PROTOCOLS["tuned"].training)

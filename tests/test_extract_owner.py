@@ -193,7 +193,8 @@ def test_overwrite_that_cannot_begin_keeps_the_cache_there(
 def test_workers_end_with_the_command(tmp_path: Path, stop: signal.Signals) -> None:
     photos = make_photos(tmp_path / "photos", train=700, test=1)
     run = subprocess.Popen(
-        command_line(small_config(photos, tmp_path / "features", jobs=2)),
+        # One image a pass takes long enough to be stopped midway on any machine.
+        command_line(small_config(photos, tmp_path / "features", jobs=2, batch_size=1)),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         env=ONE_THREAD,

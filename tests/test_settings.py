@@ -115,7 +115,7 @@ def test_numbers_have_a_range(config: Any, field: dataclasses.Field) -> None:
         (ExtractConfig, {"taps": "layer1,,layer2"}, "taps 'layer1,,layer2': give names"),
         (ExtractConfig, {"taps": " "}, "taps ' ': give names"),
         (ExtractConfig, {"num_shards": 2, "shard_index": 2}, "shard_index 2 must be 0 to 1"),
-        (ProbeConfig, {"levels": ("f9",)}, "levels 'f9': no level is called 'f9': use input, f1"),
+        (ProbeConfig, {"levels": ("f9",)}, "levels 'f9': no level is called 'f9': use one of f5"),
         (ProbeConfig, {"levels": ("f1+",)}, "levels 'f1\\+': no level is called ''"),
         (ProbeConfig, {"scheduler": "host", "backend": "dask"}, "scheduler 'host': give the"),
         (ProbeConfig, {"scheduler": "tcp://h:1"}, "scheduler tcp://h:1 is of a cluster"),

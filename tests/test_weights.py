@@ -146,7 +146,10 @@ def test_truncated_checkpoint_is_refused(resnet18_state: State, tmp_path: Path) 
 
 
 def test_missing_file_is_refused() -> None:
-    with pytest.raises(UserError, match=r"'nowhere.pth': no such file; use imagenet, random or"):
+    with pytest.raises(
+        UserError,
+        match=r"'nowhere.pth': no such file; use one of imagenet, random, .* or a checkpoint file",
+    ):
         load("resnet18", "nowhere.pth")
 
 
