@@ -27,6 +27,8 @@ def extract_features(
     config: ExtractConfig,
     backbone: Backbone | None = None,
     images: Mapping[str, Any] | ImageSource | None = None,
+    *,
+    command: str = "",
 ) -> Path:
     """Extract every level of every image; the folder of the cache, which `FeatureCache` opens.
 
@@ -41,11 +43,12 @@ def extract_features(
         images: image set -> folder, list of files, Dataset, sequence or dict of images in
             memory, or an `ImageSource` (see `data.images.image_set.open_images`), instead of
             `config.train` and `config.test`.
+        command: the call that asks for it, where it is not that of `config`.
 
     Raises `UserError` when something cannot be had, does not fit the disk, or differs from what
     the folder's cache was made from.
     """
-    job = prepare(config, backbone, images)
+    job = prepare(config, backbone, images, command=command)
     folder = job.cache.folder
     if not config.overwrite and job.cache.is_complete():
         say(f"{folder} is complete: nothing to do")

@@ -52,6 +52,10 @@ class CacheConfig:
     def __post_init__(self) -> None:
         check_settings(self)
 
+    def call(self, stage: str) -> str:
+        """The call of `train-probes --STAGE` that has this configuration."""
+        return command_line("train-probes", self, flags=(stage,), leave_out=("overwrite",))
+
     def wants(self, backbone: str, padding: str) -> bool:
         """Whether a cache of these is among those asked for."""
         return backbone in (self.backbone or (backbone,)) and padding in (

@@ -47,6 +47,32 @@ def test_a_run_written_and_read_gives_the_same_scores_elsewhere(tmp_path: Path, 
     assert Path("tables/study.toml").read_bytes() == study.read_bytes()
 
 
+def test_placed_studies_and_small_networks_are_in_it(tmp_path: Path, monkeypatch):
+    first, second = tmp_path / "first here", tmp_path / "second"
+    for folder in (first, second):
+        folder.mkdir()
+    make_photos(first / "photos", train=12, test=1)
+    monkeypatch.chdir(first)
+    network = ["--backbone", "squeezenet1_1", "--weights", "random", "--precision", "fp32"]
+    network += ["--taps", "features.3.squeeze,features.6.squeeze", "--cache-dir", "my caches"]
+    placed = ["--grid", "2", "--patch-size", "32", "--patches", "photos/train", "--placed", "grid"]
+    give(extract_features, *network, *placed)
+    give(extract_features, *network, "--placed", "shifts", "--patch-size", "32", "--most", "2",
+         "--patch-limit", "10", "--shift", "roll")  # fmt: skip
+    give(train_backbone, "--task", "rook", "--seeds", "2", "--results-dir", "found")
+    places = ["--cache-dir", "my caches", "--results-dir", "found"]
+    give(train_probes, "--placed", *places, "--solver", "exact", "--levels", "f2")
+    give(train_probes, "--consistency", *places)
+    give(make_tables, "--results-dir", "found", "--format", "md")
+    study = first / "tables" / "study.toml"
+    monkeypatch.chdir(second)
+    for command in (train_backbone, extract_features, train_probes, make_tables):
+        give(command, "--study", str(study))
+    for name in ("placed.csv", "consistency.csv", "rook.csv"):
+        assert Path("found", name).read_bytes() == (first / "found" / name).read_bytes(), name
+    assert Path("tables/study.toml").read_bytes() == study.read_bytes()
+
+
 def test_the_command_line_wins_and_required_options_may_stand_in_the_file(tmp_path: Path):
     study = tmp_path / "study.toml"
     study.write_text(

@@ -66,6 +66,8 @@ def as_cells(table: Table, ours: pd.DataFrame, published: pd.DataFrame, fill: Fi
     only the source has ("" where nothing of ours may stand).
     """
     key = [*table.rows, table.column]
+    of_any = dict.fromkeys(key, object)  # a column without rows would be of numbers
+    ours, published = ours.astype(of_any), published.astype(of_any)
     blocks = list(ours.groupby("condition", sort=False)) or [(NOTHING_MEASURED, ours)]
     return pd.concat(
         [_block(table, str(name), part, published, key, fill) for name, part in blocks],
@@ -85,6 +87,7 @@ def _block(
     rows = list(dict.fromkeys(both[list(table.rows)].itertuples(index=False, name=None)))
     columns = sorted(set(both[table.column]), key=_order(both[table.column]))
     every = pd.DataFrame([(*row, column) for row, column in product(rows, columns)], columns=key)
+    every = every.astype(object)
     ends = [f"{metric}{end}" for metric in table.metrics for end in ("", "_low", "_high")]
     cells = every.merge(published[[*key, *_published(table, published)]], how="left", on=key)
     cells = cells.merge(ours[[*key, *ends, "n_images"]], how="left", on=key, validate="1:1")

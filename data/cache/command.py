@@ -23,6 +23,11 @@ def extraction_command(identity: Identity, cache_dir: Path, *, overwrite: bool =
     return shlex.join(words + (["--overwrite"] if overwrite else []))
 
 
+def call_into(command: str, cache_dir: Path) -> str:
+    """The call that made a cache, which keeps it without its place; "" where it has kept none."""
+    return " ".join([command, *map(shlex.quote, cache_option(cache_dir))]) if command else ""
+
+
 def cache_option(cache_dir: Path) -> list[str]:
     """Where the caches lie, if that is not where they lie by default."""
     return [] if cache_dir == DEFAULT_CACHES else ["--cache-dir", str(cache_dir)]

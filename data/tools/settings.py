@@ -81,12 +81,15 @@ def spelled(name: str) -> str:
     return "--" + name.replace("_", "-") if _NAMED_AS_OPTIONS.get() else name
 
 
-def command_line(program: str, config: Any, *, leave_out: Iterable[str] = ()) -> str:
+def command_line(
+    program: str, config: Any, *, flags: Iterable[str] = (), leave_out: Iterable[str] = ()
+) -> str:
     """The call of `program` that has this configuration; options at their default are left out.
 
-    `leave_out` are names of fields that concern one call alone.
+    `flags` are options that are no field, and `leave_out` names of fields that concern one call
+    alone.
     """
-    words = [program]
+    words = [program, *(f"--{flag}" for flag in flags)]
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
         if value == field.default or field.name in leave_out:

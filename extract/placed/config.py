@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -126,6 +126,18 @@ class PlacedConfig(ExtractConfig):
                 f"{spelled('image_size')} {self.image_size}: the layout gives the images "
                 f"{' and '.join(map(str, self.image_sizes))} pixels; leave it out"
             )
+
+    @property
+    def command(self) -> str:
+        """As that of `ExtractConfig`; makes the caches of all layouts and canvases."""
+        folder = Path(self.patches).expanduser()
+        own = self.patches not in PATCH_SETS and folder.is_dir()
+        whole = replace(
+            self,
+            patches=str(folder.absolute()) if own else self.patches,
+            patch_root=self.patch_root and self.patch_root.absolute(),
+        )
+        return super(PlacedConfig, whole).command
 
     @property
     def _idle(self) -> tuple[str, ...]:

@@ -61,7 +61,7 @@ def extract_placed(
     """
     check_writable(config.cache_dir, "--cache-dir")
     return [
-        extract_features(job.aligned, backbone, PlacedSource(job.images))
+        extract_features(job.aligned, backbone, PlacedSource(job.images), command=job.command)
         if config.aligned
         else job.run()
         for job in placed_jobs(config, backbone, patches)
@@ -72,6 +72,7 @@ def placed_jobs(
     config: PlacedConfig, backbone: Backbone | None = None, patches: Any = None
 ) -> Iterator[PlacedJob]:
     """The caches that `extract_placed` makes of the same arguments; nothing is written."""
+    command = "" if backbone or patches else config.command
     for layout in config.layouts:
         sized = replace(config, image_size=layout.image_size)
         network = backbone or load_configured(sized)
@@ -88,7 +89,7 @@ def placed_jobs(
             statistics = whole_images
             if sized.calibration == PLACED:
                 statistics = Statistics(sized, network, images)
-            yield PlacedJob(sized, network, images, statistics)
+            yield PlacedJob(sized, network, images, statistics, command)
 
 
 def _patches(config: PlacedConfig, layout: Layout, given: Any) -> Patches:
@@ -117,6 +118,7 @@ class PlacedJob:
     backbone: Backbone
     images: PlacedImages
     statistics: Statistics
+    command: str  # that asks for it; "" where objects of Python's were handed over
 
     @property
     def aligned(self) -> PlacedConfig:
@@ -126,7 +128,7 @@ class PlacedJob:
     @property
     def identity(self) -> PlacedIdentity:
         """What the cache is made from, the calibration aside."""
-        return describe_placed(
+        described = describe_placed(
             self.backbone,
             self.images,
             normalization=self._normalization,
@@ -135,6 +137,7 @@ class PlacedJob:
             device=self._device.type,
             calibration_images=self.statistics.images_sha256,
         )
+        return replace(described, command=self.command)
 
     def run(self) -> Path:
         """Make what the cache lacks; its folder."""

@@ -42,6 +42,7 @@ def prepare(
     backbone: Backbone | None,
     images: Mapping[str, Any] | ImageSource | None,
     *,
+    command: str = "",
     dry: bool = False,
 ) -> Job:
     """Everything that can be refused, the quick things first.
@@ -49,7 +50,7 @@ def prepare(
     A `dry` one writes nothing: not even what it finds in folders of images is kept, nor is tried
     whether the cache can be written.
     """
-    command = "" if backbone or images else config.command
+    command = command or ("" if backbone or images else config.command)
     device, backbone, identity = _describe(config, backbone)
     folder = config.cache_dir / cache_name(identity)
     if not dry:

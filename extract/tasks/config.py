@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from data.tools.errors import UserError
-from data.tools.settings import MAX_SEED, check_settings, setting, spelled
+from data.tools.settings import MAX_SEED, check_settings, command_line, setting, spelled
 
+_READ = ("data", "test", "images", "weights", "patch_root")  # by tasks that have them
 LAST = "-last"  # ends the stem of the last epoch's checkpoint
 
 
@@ -75,6 +76,12 @@ class TaskConfig:
         """Where the best epoch is kept."""
         return self.out or self.folder / f"{self.run}.pt"
 
+    @property
+    def command(self) -> str:
+        """The call that trains the same from any folder: what it reads by its whole path."""
+        read = {f.name: _whole(getattr(self, f.name)) for f in fields(self) if f.name in _READ}
+        return command_line("train-backbone", replace(self, **read), leave_out=("overwrite",))
+
     def each_seed(self) -> list[TaskConfig]:
         """The configurations of the single runs."""
         seeds = range(self.seed, self.seed + self.seeds)
@@ -84,6 +91,16 @@ class TaskConfig:
         if self.out is None or seed == self.seed:
             return self.out
         return self.out.with_name(f"{self.out.stem}-seed{seed}{self.out.suffix}")
+
+
+def _whole(value: Any) -> Any:
+    """Paths of what is there, absolute; anything else as it is."""
+    if isinstance(value, tuple):
+        return tuple(map(_whole, value))
+    if isinstance(value, Path):
+        return value.expanduser().absolute()
+    path = Path(value or "").expanduser()
+    return str(path.absolute()) if path.suffix and path.is_file() else value
 
 
 def _check_name(out: Path) -> None:

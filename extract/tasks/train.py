@@ -10,6 +10,7 @@ import joblib
 import pandas as pd
 import torch
 
+from data.calls import keep_calls
 from data.tools.device import arithmetic_threads
 from data.tools.errors import UserError
 from data.tools.files import check_writable
@@ -44,6 +45,7 @@ def train_backbone(config: TaskConfig) -> Path:
     else:
         trained = run_tasks(_train_quietly, [(run, cores // jobs) for run in runs], jobs=jobs)
         list(progress(trained, total=len(runs), description=config.task, unit="networks"))
+    keep_calls(config.results_dir, [config.command])
     return config.out or results.joined_path(config)
 
 

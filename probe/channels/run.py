@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from data.cache.pooled.reader import POOLINGS, PooledCache, find_pooled, is_pooled
+from data.cache.command import call_into
+from data.cache.pooled.reader import POOLINGS, PooledCache, find_pooled, is_pooled, pooled_calls
+from data.calls import keep_calls
 from data.channels.flips import flip_scores, with_null
 from data.channels.spread import Floats, Places, Spread, place_scores
 from data.images.placed.placement import HELD_OUT, TEST, TRAIN
@@ -54,6 +56,12 @@ def score_channels(config: ChannelConfig) -> Path:
             left += one[1]
     if not scores:
         raise _nothing(config)
+    extractions = pooled_calls([*caches.plain, *caches.mirrored])
+    if config.rank == ETA and holds_caches(config.cache_dir):
+        extractions += [
+            call_into(cache.identity.command, cache.folder.parent) for cache in find_caches(config)
+        ]
+    keep_calls(config.results_dir, [*extractions, config.call("channels")])
     replace_runs(config.results_dir / ABLATIONS, left)
     return replace_runs(config.results_dir / CHANNELS, scores)
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from data.cache.pooled.reader import POOLINGS, PooledCache, find_pooled
+from data.cache.pooled.reader import POOLINGS, PooledCache, find_pooled, pooled_calls
+from data.calls import keep_calls
 from data.intervals import bootstrap_intervals, mean_of
 from data.tools.errors import UserError
 from data.tools.files import check_writable
@@ -29,9 +30,11 @@ def measure_consistency(config: ConsistencyConfig) -> Path:
     """
     check_writable(config.results_dir, "--results-dir")
     rows: list[Row] = []
-    for cache in _caches(config):
+    caches = _caches(config)
+    for cache in caches:
         say(f"{cache.folder.name}: {cache.identity.n_patches} images")
         rows += _rows(cache, config)
+    keep_calls(config.results_dir, [*pooled_calls(caches), config.call("consistency")])
     return replace_runs(config.results_dir / CONSISTENCY, rows)
 
 

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from data.cache.pooled.reader import POOLINGS, PooledCache, find_pooled
+from data.cache.pooled.reader import POOLINGS, PooledCache, find_pooled, pooled_calls
+from data.calls import keep_calls
 from data.intervals import bootstrap_intervals
 from data.tools.device import arithmetic_threads
 from data.tools.errors import UserError
@@ -46,6 +47,9 @@ def train_placed(config: PlacedProbeConfig) -> Path:
     tasks = [(run,) for run in runs]
     where = config.scheduler
     list(run_tasks(_solve, tasks, jobs=config.jobs, backend=config.backend, scheduler=where))
+    keep_calls(
+        config.results_dir, [*pooled_calls([run.cache for run in runs]), config.call("placed")]
+    )
     return write_all_placed(config.results_dir)
 
 

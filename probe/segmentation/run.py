@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from data.cache.command import call_into
 from data.cache.reader import FeatureCache
+from data.calls import keep_calls
 from data.channels.spread import Places
 from data.images.placed.source import PlacedName
 from data.tools.device import find_device
@@ -46,13 +48,16 @@ def train_segmentation(config: SegmentationConfig) -> Path:
     check_writable(config.results_dir, "--results-dir")
     device = find_device(config.device)
     rows: list[Row] = []
+    extractions = []
     for cache in find_caches(config):
         probe = SegmentationProbe(cache, device)
         for level in _levels(cache, config):
             say(f"{cache.folder.name}: {level}")
             rows += probe.rows(level)
+        extractions.append(call_into(cache.identity.command, cache.folder.parent.parent))
     if not rows:
         raise UserError(f"no cache in {config.cache_dir} has the --levels asked for")
+    keep_calls(config.results_dir, [*extractions, config.call("segmentation")])
     return replace_runs(config.results_dir / SEGMENTATION, rows)
 
 

@@ -52,6 +52,7 @@ class PlacedIdentity:
     place_changes: Mapping[str, float] = field(default_factory=dict)
     uneven_strides: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
+    command: str = ""  # that made the cache; "" where it was handed objects in Python
 
     @classmethod
     def from_json(cls, values: Any) -> PlacedIdentity:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from data.cache.command import call_into
 from data.cache.pooled.arrays import DamagedError, read_array
 from data.cache.pooled.identity import PlacedIdentity
 from data.cache.pooled.members import IDENTITY, POOLED
@@ -134,6 +135,11 @@ def find_pooled(
     return [
         cache for cache in caches if (cache.identity.mirrored, cache.identity.is_shifted) == wanted
     ]
+
+
+def pooled_calls(caches: Iterable[PooledCache]) -> list[str]:
+    """The calls that made caches, where they lie."""
+    return [call_into(cache.identity.command, cache.folder.parent) for cache in caches]
 
 
 def read_identity(folder: Path) -> PlacedIdentity | None:
