@@ -193,12 +193,13 @@ def test_overwrite_that_cannot_begin_keeps_the_cache_there(
 def test_workers_end_with_the_command(tmp_path: Path, stop: signal.Signals) -> None:
     photos = make_photos(tmp_path / "photos", train=700, test=1)
     run = subprocess.Popen(
-        # One image a pass takes long enough to be stopped midway on any machine.
-        command_line(small_config(photos, tmp_path / "features", jobs=2, batch_size=1)),
+        command_line(small_config(photos, tmp_path / "features", jobs=2)),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         env=ONE_THREAD,
         start_new_session=True,
+        # Under nohup the tests ignore it, and what they start would, rightly, too.
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),
     )
     wait_until(lambda: list(tmp_path.glob("features/*/shard-*.h5")))
     run.send_signal(stop)
