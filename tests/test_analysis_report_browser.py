@@ -4,14 +4,16 @@ import csv
 import io
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from pages import CHROMIUM, browse
-from results_builder import demo_results
-from test_analysis_report import FIGURES
+from results_builder import ResultsBuilder, demo_results
+from test_analysis_report import ALL, FIGURES
 
 from analysis.config import TablesConfig
 from analysis.make import make_tables
 from analysis.read.published import position_tables
+from probe.heads.spec import HeadSpec
 
 pytestmark = pytest.mark.skipif(not CHROMIUM, reason="chromium is not installed")
 
@@ -132,3 +134,43 @@ def test_colours_are_the_systems_until_another_is_chosen(
     words = ["Light colours", "Dark colours"] if dark else ["Dark colours", "Light colours"]
     assert outcome["system"] == outcome["back"] == [first, words[0]]
     assert outcome["chosen"] == [other[first], words[1]]
+
+
+USERS = """
+outcome.sections = Array.from(document.querySelectorAll("main section[id]"), (s) => s.id);
+outcome.first = csv(document.querySelector("#result .table table"));
+outcome.padding = document.querySelector("#padding").textContent;
+outcome.images = Array.from(document.images).map((i) => i.complete && i.naturalWidth > 0);
+outcome.words = Array.from(document.images).map((i) => i.alt);
+outcome.wide = document.documentElement.scrollWidth - document.documentElement.clientWidth;
+"""
+
+
+def test_a_users_study_of_two_backbones_and_paddings(tmp_path: Path):
+    builder = ResultsBuilder(tmp_path / "results", maps=True)
+    reads = [(level,) for level in ALL] + [ALL]
+    heads = [HeadSpec(levels, 1, 1, 0, name) for levels in reads for name in ("H", "G")]
+    counts = {"train": 48, "test": 48, "black": 1, "white": 1, "noise": 8}
+    for backbone in ("vgg11", "resnet18"):
+        for padding in ("zeros", "reflect"):
+            builder.add(backbone, padding=padding, heads=heads, counts=counts)
+    path = make_tables(TablesConfig(tmp_path / "results", tmp_path / "tables", format=("html",)))
+    outcome, console = browse(path, tmp_path / "profile", 1440, USERS)
+    assert console == ""
+    assert outcome["sections"][:3] == ["result", "padding", "claims"]
+    assert outcome["wide"] <= 0
+    assert outcome["images"]
+    assert all(outcome["images"])
+    assert all(words and "nothing" not in words.lower() for words in outcome["words"])
+    scores = pd.read_csv(tmp_path / "results" / "scores.csv").query("images == 'test'")
+    spc = scores.set_index(["run", "levels", "pattern"])["spc"]
+    header, *rows = csv.reader(io.StringIO(outcome["first"], newline=""))
+    assert len(rows) == 4 * 6
+    for row in rows:
+        levels = "+".join(ALL) if row[1] == "all" else row[1]
+        for name in ("H", "G"):
+            shown = float(row[header.index(name)].rstrip("‖"))  # too few steps
+            assert shown == pytest.approx(spc[row[0], levels, name], abs=5e-4), row
+    for backbone in ("vgg11", "resnet18"):
+        assert f"{backbone}-random-zeros" in outcome["padding"]
+        assert f"{backbone}-random-reflect" in outcome["padding"]
