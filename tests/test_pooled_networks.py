@@ -8,10 +8,10 @@ import pandas as pd
 import pytest
 import torch
 from click.testing import CliRunner
+from killed import train_killed
 from torch.nn import functional
 
 from data.tools.errors import UserError
-from extract.tasks import trainer
 from extract.tasks.cli import main
 from extract.tasks.pooled.config import PooledConfig
 from extract.tasks.pooled.consistency import agreement
@@ -167,17 +167,7 @@ def test_killed_and_resumed_ends_with_the_same_weights(tmp_path: Path, monkeypat
         for name in ("whole", "killed")
     )
     train_backbone(whole)
-    step, steps = trainer._step, iter(range(9))
-
-    def killed_in_the_second_epoch(*arguments):
-        if next(steps) == 3:
-            raise KeyboardInterrupt
-        return step(*arguments)
-
-    monkeypatch.setattr(trainer, "_step", killed_in_the_second_epoch)
-    with pytest.raises(KeyboardInterrupt):
-        train_backbone(killed)
-    monkeypatch.undo()
+    train_killed(killed, 3, monkeypatch)
     train_backbone(killed)
     first, second = (
         torch.load(config.folder / f"{config.run}-last.pt", weights_only=True)

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import torch
 from click.testing import CliRunner
+from killed import train_killed
 from torch import nn
 from torch.nn import functional
 
@@ -16,7 +17,6 @@ from analysis.config import TablesConfig
 from analysis.make import make_tables
 from analysis.read.small import small_tables
 from analysis.tables.papers.red_green import FRESH_SET, PUBLISHED_SET, table_k2
-from extract.tasks import trainer
 from extract.tasks.cli import main
 from extract.tasks.red_green import task as red_green
 from extract.tasks.red_green.config import RedGreenConfig
@@ -125,17 +125,7 @@ def test_killed_and_resumed_ends_with_the_same_weights(tmp_path, monkeypatch):
         for name in ("whole", "killed")
     )
     train_backbone(whole)
-    step, steps = trainer._step, iter(range(9))
-
-    def killed_in_the_second_epoch(*arguments):
-        if next(steps) == 1:
-            raise KeyboardInterrupt
-        return step(*arguments)
-
-    monkeypatch.setattr(trainer, "_step", killed_in_the_second_epoch)
-    with pytest.raises(KeyboardInterrupt):
-        train_backbone(killed)
-    monkeypatch.undo()
+    train_killed(killed, 1, monkeypatch)
     train_backbone(killed)
     for ending in (".pt", "-last.pt"):
         first, second = (

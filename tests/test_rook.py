@@ -10,6 +10,7 @@ from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from killed import train_killed
 from PIL import Image
 from torch import nn
 from torch.nn import functional
@@ -19,7 +20,6 @@ from analysis.make import make_tables
 from analysis.read.small import small_tables
 from analysis.tables.papers.rook import rook_measures, table_k1
 from data.tools.errors import UserError
-from extract.tasks import trainer
 from extract.tasks.cli import main
 from extract.tasks.rook.bank import RookBank
 from extract.tasks.rook.config import RookConfig
@@ -116,17 +116,7 @@ def test_a_killed_bank_is_resumed_to_the_same_weights(tmp_path, monkeypatch):
         RookConfig("rook", seeds=2, results_dir=tmp_path / name) for name in ("whole", "killed")
     )
     train_backbone(whole)
-    step, steps = trainer._step, iter(range(100))
-
-    def killed_in_the_third_epoch(*arguments):
-        if next(steps) == 90:
-            raise KeyboardInterrupt
-        return step(*arguments)
-
-    monkeypatch.setattr(trainer, "_step", killed_in_the_third_epoch)
-    with pytest.raises(KeyboardInterrupt):
-        train_backbone(killed)
-    monkeypatch.undo()
+    train_killed(killed, 90, monkeypatch)
     train_backbone(killed)
     states = [torch.load(config.checkpoint, weights_only=True) for config in (whole, killed)]
     for key, value in states[0]["decoder"].items():

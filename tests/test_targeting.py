@@ -4,6 +4,7 @@ import pandas as pd
 import pytest
 import torch
 from click.testing import CliRunner
+from killed import train_killed
 from torch import Tensor, nn
 from torchvision.models import segmentation
 
@@ -12,7 +13,6 @@ from analysis.make import make_tables
 from data.channels.draws import random_order
 from data.tools.errors import UserError
 from extract.backbones.normalization import normalize
-from extract.tasks import trainer
 from extract.tasks.cli import main
 from extract.tasks.maps.config import MapConfig
 from extract.tasks.maps.network import MapNetwork, build_network
@@ -157,17 +157,7 @@ def test_killed_and_resumed_ends_with_the_same_scores(trained, tmp_path, monkeyp
         targeting(trained, epochs=2, results_dir=tmp_path / name) for name in ("whole", "killed")
     )
     first = train_backbone(whole).read_bytes()
-    step, steps = trainer._step, iter(range(9))
-
-    def killed_in_the_second_epoch(*arguments):
-        if next(steps) == 2:  # two steps an epoch
-            raise KeyboardInterrupt
-        return step(*arguments)
-
-    monkeypatch.setattr(trainer, "_step", killed_in_the_second_epoch)
-    with pytest.raises(KeyboardInterrupt):
-        train_backbone(killed)
-    monkeypatch.undo()
+    train_killed(killed, 2, monkeypatch)  # two an epoch
     assert train_backbone(killed).read_bytes() == first
 
 

@@ -2,15 +2,12 @@
 
 import json
 import shutil
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 import pytest
 import torch
-from click.testing import CliRunner
 from PIL import Image
 from task_folders import half_mask, write_pairs
 
@@ -20,7 +17,6 @@ from extract.backbones.checkpoints.label import file_label
 from extract.backbones.checkpoints.provenance import clean_provenance
 from extract.tasks import train as train_module
 from extract.tasks import trainer
-from extract.tasks.cli import main
 from extract.tasks.maps import task as map_task
 from extract.tasks.maps.config import MapConfig
 from extract.tasks.maps.task import COLUMNS, learning_rate
@@ -396,20 +392,3 @@ def test_seeds_side_by_side_are_the_single_ones(tmp_path):
     table = pd.read_csv(tmp_path / "results" / "tasks.csv")
     assert set(table["run"]) == {"saliency", "saliency-seed1", "alone"}
     assert list(table.groupby("run")["seed"].unique().explode()) == [1, 0, 1]
-
-
-def test_command_line(tmp_path):
-    runner = CliRunner()
-    bad = runner.invoke(main, ["--task", "saliency", "--out", "x.pt", "--limit", "3"])
-    assert bad.exit_code == 1
-    assert "leaves no image to validate on" in bad.stderr
-    assert runner.invoke(main, ["--task", "sorting", "--out", "x.pt"]).exit_code == 2
-
-
-def test_help_needs_no_torch():
-    code = (
-        "import sys; from extract.tasks.cli import main\n"
-        "try: main(['--help'])\n"
-        "except SystemExit: assert 'torch' not in sys.modules"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)

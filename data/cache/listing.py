@@ -11,6 +11,7 @@ from data.cache.files.members import INDEX, MANIFEST, cache_files, remove_leftov
 from data.cache.reader import FeatureCache
 from data.cache.shards import shard_count
 from data.tools.errors import UserError
+from data.tools.listing import folder_lines
 
 
 def cache_listing(cache_dir: Path) -> str:
@@ -21,11 +22,7 @@ def cache_listing(cache_dir: Path) -> str:
     folders = sorted(path.parent for path in cache_dir.glob(f"*/{MANIFEST}"))
     if not folders:
         raise UserError(f"no feature cache in {cache_dir}: run extract-features first")
-    width = max(len(folder.name) for folder in folders)
-    return "\n".join(
-        f"{folder.name:<{width}}  {_bytes(folder) / 1e6:>10.1f} MB  {cache_state(folder)}"
-        for folder in folders
-    )
+    return folder_lines(folders, _bytes, cache_state)
 
 
 def cache_state(folder: Path) -> str:

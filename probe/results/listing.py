@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from data.tools.errors import UserError
+from data.tools.listing import folder_lines
 from data.tools.printable import aligned
 from probe.results.files import LISTED, fault
 from probe.results.tables import RUN, SCORES, read_rows
@@ -22,11 +23,7 @@ def runs_listing(results_dir: Path) -> str:
     folders = sorted(path.parent for path in results_dir.glob(f"*/{RUN}"))
     if not folders:
         raise UserError(f"no run in {results_dir}: run train-probes first")
-    width = max(len(folder.name) for folder in folders)
-    return "\n".join(
-        f"{folder.name:<{width}}  {_bytes(folder) / 1e6:>10.1f} MB  {run_state(folder)}"
-        for folder in folders
-    )
+    return folder_lines(folders, _bytes, run_state)
 
 
 def run_state(folder: Path) -> str:

@@ -18,9 +18,10 @@ def needed(kind: str, size: int, most: int) -> int:
 def shifted(image: Pixels, kind: str, size: int, pixels: int) -> Pixels:
     """An image moved by `pixels` down and to the right, (size, size, 3).
 
-    - "crop": another window of a larger image, (size + m, size + m, 3); nothing is made up
-      (Zhang 2019).
-    - "zero": zeros where it came from, and cut where it went (Chaman and Dokmanic 2021).
+    - "crop": another window of a larger image, (size + m, size + m, 3); nothing is made up.
+      Zhang (2019) draws both windows at random; here one stays.
+    - "zero": zeros where it came from, and cut where it went. Chaman and Dokmanic (2021) draw the
+      shift, along each axis from -m to m - 1.
     - "roll": what leaves comes in on the other side (the same, "circular").
     """
     if kind == "crop":
