@@ -105,8 +105,62 @@ def test_channels_are_shuffled_in_training_and_in_tests_for_the_permuted_head_al
     assert torch.equal(first, next(iter(task.batches(0))).order)  # of the seed and the epoch
 
 
+@pytest.mark.parametrize("head", ["gap", "linear"])
+@pytest.mark.parametrize("network", ["small", "resnet18"])
+def test_without_a_border_there_is_no_place(network: str, head: str):
+    """Circular: the pooled vectors of a patch are those of any other cell, its answers too."""
+    side = {"small": 8, "resnet18": 16}[network]  # whole strides, or sampling tells the cells
+    config = replace(SMALL, network=network, head=head, patch_size=side)
+    patch = torch.randn(1, 3, side, side, generator=torch.Generator().manual_seed(3)).double()
+    for padding, equal in (("circular", True), ("zeros", False)):
+        built = build_network(replace(config, padding=padding), 9).double().eval()
+        with torch.no_grad():
+            found = built(laid(patch.expand(4, -1, -1, -1), torch.tensor([0, 1, 4, 8]), 3))
+        for values in found:
+            spread = float((values - values[:1]).abs().max() / values.abs().max())
+            assert (spread < 1e-12) == equal, (padding, spread)
+
+
+def test_paddings_that_cannot_be_are_refused_before_any_training():
+    for changes, reason in (
+        ({"network": "resnet18", "padding": "none"}, "none"),
+        ({"padding": "none", "patch_size": 8, "task": "classification"}, "does not work for small"),
+        # Windows of 7/8 are scored: 8 of 9 pixels, of which the last blur would see one.
+        ({"network": "resnet18", "downsample": "blur", "patch_size": 9, "grid": 1}, "too small"),
+    ):
+        with pytest.raises(UserError, match=reason):
+            PooledTask(replace(SMALL, **({"task": "classification"} | changes)))
+
+
+def test_sgd_is_the_recipe_of_cifar():
+    task = PooledTask(replace(SMALL, optimizer="sgd"))
+    assert [task.rate(step, 10) for step in range(10)] == pytest.approx(
+        [0.1] * 4 + [0.01] * 4 + [0.001] * 2
+    )
+    group = task.optimizer.param_groups[0]
+    assert (group["momentum"], group["weight_decay"]) == (0.9, 5e-4)
+    assert PooledTask(replace(SMALL, optimizer="sgd", learning_rate=0.5)).rate(0, 10) == 0.5
+    assert PooledTask(SMALL).rate(0, 10) is None
+    assert PooledTask(SMALL).optimizer.param_groups[0]["lr"] == 1e-3
+
+
+def test_a_network_for_every_lambda_and_seed():
+    several = replace(SMALL, task="classification", augshift=(0.1, 10), seeds=2)
+    runs = several.each_run()
+    assert [(run.augshift, run.seed) for run in runs] == [
+        ((weight,), seed) for weight in (0.1, 10) for seed in (0, 1)
+    ]
+    assert len({run.run for run in runs}) == 4
+    assert "augshift10-" in runs[2].run
+    named = replace(several, out=Path("net.pt")).each_run()
+    assert [str(run.out) for run in named] == [
+        *("net-augshift0.1.pt", "net-augshift0.1-seed1.pt"),
+        *("net-augshift10.pt", "net-augshift10-seed1.pt"),
+    ]
+
+
 def test_augshift_is_its_formula():
-    config = replace(SMALL, task="classification", augshift=3.0)
+    config = replace(SMALL, task="classification", augshift=(3.0,))
     task = PooledTask(config)
     batch = next(iter(task.batches(0)))
     count = len(batch.labels)
@@ -188,7 +242,7 @@ def test_the_command_line(tmp_path: Path):
     scores = pd.read_csv(tmp_path / "pooled.csv")
     names = ["consistency_percent", "consistency_wrong_percent", "kappa"]
     shifted = [f"{kind}_{name}" for kind in ("crop", "zero", "roll") for name in names]
-    assert list(scores["metric"]) == ["accuracy_percent", *shifted]
+    assert list(scores["metric"]) == ["accuracy_percent", "heldout_accuracy_percent", *shifted]
     assert set(scores["chance"]) == {0.1}
     for refused, reason in (
         (["--task", "location", "--grid", "1"], "--grid 1"),

@@ -203,4 +203,4 @@ def test_runs_of_other_numbers_do_not_share_a_name():
     assert config.run == "full-seed0"
     for changes in ({"limit": 40}, {"epochs": 3}, {"seed": 1}, {"padding": "none"}):
         assert replace(config, **changes).run != config.run
-    assert [one.run for one in replace(config, seeds=2).each_seed()] == ["full-seed0", "full-seed1"]
+    assert [one.run for one in replace(config, seeds=2).each_run()] == ["full-seed0", "full-seed1"]

@@ -45,7 +45,7 @@ class TaskConfig:
             *("task", "padding", "weights", "levels", "data", "test", "classes", "limit"),
             *("images", "margin", "image_size", "normalization", "mirror"),
         ),
-        "The training": ("epochs", "batch_size", "learning_rate", "seed", "seeds"),
+        "The training": ("epochs", "batch_size", "optimizer", "learning_rate", "seed", "seeds"),
         "The results": ("out", "results_dir", "overwrite"),
         "The machine": ("device", "precision", "num_workers"),
     }
@@ -82,7 +82,7 @@ class TaskConfig:
         read = {f.name: _whole(getattr(self, f.name)) for f in fields(self) if f.name in _READ}
         return command_line("train-backbone", replace(self, **read), leave_out=("overwrite",))
 
-    def each_seed(self) -> list[TaskConfig]:
+    def each_run(self) -> list[TaskConfig]:
         """The configurations of the single runs."""
         seeds = range(self.seed, self.seed + self.seeds)
         return [replace(self, seed=seed, seeds=1, out=self._out(seed)) for seed in seeds]

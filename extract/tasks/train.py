@@ -34,7 +34,7 @@ def train_backbone(config: TaskConfig) -> Path:
     time where there are cores for them. Raises `UserError` for unsuitable options or data, and
     where a checkpoint or folder holds a training with other settings.
     """
-    runs = config.each_seed()
+    runs = config.each_run()
     for run in runs:
         _check_places(run)
     cores = joblib.cpu_count()  # that this process may use
@@ -54,7 +54,7 @@ def plan_backbone(config: TaskConfig) -> str:
 
     Raises `UserError` for unsuitable options or data, and for a training with other settings.
     """
-    return "\n".join(_plan(run) for run in config.each_seed())
+    return "\n".join(_plan(run) for run in config.each_run())
 
 
 def _plan(config: TaskConfig) -> str:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from data.tools.device import check_device
 from data.tools.errors import UserError
 from data.tools.printable import printable
 from data.tools.settings import setting, spelled
+from data.vocabulary import PADDINGS
 from extract.tasks.config import TaskConfig
 
 LOCATION, CLASSIFICATION = POOLED_TASKS = ("location", "classification")
@@ -17,6 +18,9 @@ GAP, PERMUTE, LINEAR = HEADS = ("gap", "permute", "linear")
 PATCHES = ("shapes", "digits", "cifar10", "cifar100")  # which have classes
 NETWORKS = ("small", "resnet18")
 STRIDE, BLUR = DOWNSAMPLES = ("stride", "blur")
+ADAM, SGD = OPTIMIZERS = ("adam", "sgd")
+_RATES = {ADAM: 1e-3, SGD: 0.1}
+CROP_SHARE = 8  # windows that consistency is scored on: 7/8 of an image, Zhang's 224 of 256
 LEAST_PATCHES = 10
 # Settings of which a run's name need not speak: what does not change its numbers, what every run
 # has a name for, and where things lie.
@@ -64,17 +68,30 @@ class PooledConfig(TaskConfig):
         STRIDE,
         choices=DOWNSAMPLES,
     )
-    augshift: float | None = setting(
+    padding: str = setting(
+        "What convolutions and pools see beyond the border, those of the head included.",
+        PADDINGS[0],
+        choices=PADDINGS,
+    )
+    augshift: tuple[float, ...] = setting(
         "AugShift's lambda: two random crops of every image are classified, and lambda times the "
         "squared difference of their pooled vectors is added; 0 only classifies both. Without it, "
-        "images are not cropped.",
-        None,
+        "images are not cropped. Repeatable: a network for each.",
+        (),
         at_least=0,
     )
     mirror: bool = setting("Mirror patches left-right at random in training.", False)
     epochs: int = setting("Passes over the training patches.", 20, at_least=1)
     batch_size: int = setting("Images per step.", 48, at_least=2)
-    learning_rate: float = setting("Of Adam.", 1e-3, check=lambda rate: _check_rate(rate))
+    optimizer: str = setting(
+        "Adam with betas .5 and .999 (PermuteNet's code), or SGD with momentum .9, weight decay "
+        "5e-4 and the rate divided by 10 after 2/5 and 4/5 of the steps (usual on CIFAR).",
+        ADAM,
+        choices=OPTIMIZERS,
+    )
+    learning_rate: float | None = setting(
+        "Default .001 for Adam, .1 for SGD.", None, check=lambda rate: _check_rate(rate)
+    )
     device: str = setting("auto, cpu or cuda[:N].", "auto", check=check_device)
 
     family: ClassVar[str] = "pooled"
@@ -88,9 +105,9 @@ class PooledConfig(TaskConfig):
                 f"{spelled('classes')} {self.classes}: location has the cells of the grid; leave "
                 "it out, or train for classification"
             )
-        if self.augshift is not None and self.cells_a_side > 1:
+        if self.augshift and self.cells_a_side > 1:
             raise UserError(
-                f"{spelled('augshift')} {self.augshift:g}: crops are of whole images; leave it "
+                f"{spelled('augshift')} {self.augshift[0]:g}: crops are of whole images; leave it "
                 f"out, or train for classification with {spelled('grid')} 1"
             )
 
@@ -100,14 +117,44 @@ class PooledConfig(TaskConfig):
         return self.grid or (3 if self.task == LOCATION else 1)
 
     @property
+    def smallest_side(self) -> int:
+        """Pixels a side of the smallest image that the network is to see."""
+        side = self.cells_a_side * self.patch_size
+        return side - side // CROP_SHARE if self.cells_a_side == 1 else side
+
+    @property
+    def rate(self) -> float:
+        """The learning rate, of the first step."""
+        return _RATES[self.optimizer] if self.learning_rate is None else self.learning_rate
+
+    @property
     def default_run(self) -> str:
         """The task, what is not the default, and the seed."""
         changed = [
-            f"{field.name.replace('_', '')}{getattr(self, field.name)}"
+            f"{field.name.replace('_', '')}{_in_a_name(getattr(self, field.name))}"
             for field in fields(self)
             if field.name not in _UNNAMED and getattr(self, field.name) != field.default
         ]
         return printable("-".join([self.task, *changed, f"seed{self.seed}"]))
+
+    def each_run(self) -> list[TaskConfig]:
+        """A network for every lambda and seed."""
+        if len(self.augshift) < 2:
+            return super().each_run()
+        return [
+            run
+            for weight in self.augshift
+            for run in replace(self, augshift=(weight,), out=self._out_of(weight)).each_run()
+        ]
+
+    def _out_of(self, weight: float) -> Path | None:
+        if self.out is None:
+            return None
+        return self.out.with_name(f"{self.out.stem}-augshift{weight:g}{self.out.suffix}")
+
+
+def _in_a_name(value: Any) -> str:
+    return "+".join(f"{item:g}" for item in value) if isinstance(value, tuple) else str(value)
 
 
 def _check_rate(rate: float) -> None:

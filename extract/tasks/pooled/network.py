@@ -9,6 +9,7 @@ from torchvision.models import resnet18
 
 from data.tools.errors import UserError
 from data.tools.settings import spelled
+from extract.backbones.padding import set_padding
 from extract.tasks.pooled.config import BLUR, GAP, PooledConfig
 
 _TRIANGLE = (0.25, 0.5, 0.25)  # Tri-3 of Zhang (2019)
@@ -58,11 +59,18 @@ class PooledNetwork(nn.Module):
 
 
 def build_network(config: PooledConfig, outputs: int) -> PooledNetwork:
-    """With PyTorch's own initialisation of the seed; the global random state is left."""
+    """With PyTorch's own initialisation of the seed; the global random state is left.
+
+    All its operations see the padding that was asked for. Raises `UserError` where that cannot be,
+    or images are too small for it.
+    """
     make, channels = {"small": (_small, 128), "resnet18": (_resnet18, 512)}[config.network]
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(config.seed)
-        return PooledNetwork(make(config.downsample == BLUR), channels, outputs, config.head)
+        network = PooledNetwork(make(config.downsample == BLUR), channels, outputs, config.head)
+    name, side = config.network, config.smallest_side
+    set_padding(network.eval(), config.padding, name=name, nodes=("head",), image_size=side)
+    return network.train()
 
 
 def _small(blur: bool) -> nn.Sequential:

@@ -1,7 +1,8 @@
 """The training of networks with global pooling, by the recipe of the authors' PermuteNet code.
 
 Adam (betas 0.5 and 0.999), every patch at one random cell in every epoch. They keep the epoch that
-is best on the test images; here held-out patches choose it.
+is best on the test images; here held-out patches choose it. SGD is that of Chaman and Dokmanic
+(2021) for CIFAR: they train for 250 epochs in batches of 256.
 """
 
 from __future__ import annotations
@@ -18,7 +19,14 @@ from torch import Tensor
 from torch.nn import functional
 
 from data.tools.device import find_device
-from extract.tasks.pooled.config import CLASSIFICATION, LOCATION, PERMUTE, PooledConfig
+from extract.tasks.pooled.config import (
+    CLASSIFICATION,
+    CROP_SHARE,
+    LOCATION,
+    PERMUTE,
+    SGD,
+    PooledConfig,
+)
 from extract.tasks.pooled.consistency import agreement
 from extract.tasks.pooled.images import Part, laid, load_parts, moved
 from extract.tasks.pooled.network import PooledNetwork, build_network
@@ -26,14 +34,14 @@ from extract.tasks.pooled.position import odd_percent
 from extract.tasks.task import Task
 
 CROP_PAD = 4  # zeros on every side of an image before AugShift's crops
-SHIFTS = {"crop": 8, "zero": 3, "roll": 3}  # crop: windows of 7/8, Zhang's 224 of 256
+SHIFTS = {"crop": CROP_SHARE, "zero": 3, "roll": 3}  # pixels, but of "crop"
 PASSES = 5  # of consistency, over the test images, each with fresh shifts
 ORDERS = 9  # test passes at least where channels are shuffled
 _EPOCH, _VALIDATION, _TEST, _SHIFTED = range(4)  # keys of what is drawn
 COLUMNS = [
-    *("task", "network", "head", "downsample", "patches", "patch_size", "grid", "classes"),
-    *("mirror", "augshift", "metric", "value", "chance", "seed", "n_train", "n_test"),
-    *("epochs", "best_epoch"),
+    *("task", "network", "head", "downsample", "padding", "patches", "patch_size", "patch_limit"),
+    *("grid", "classes", "mirror", "augshift", "optimizer", "learning_rate", "batch_size"),
+    *("metric", "value", "chance", "seed", "n_train", "n_test", "epochs", "best_epoch"),
 ]
 
 
@@ -61,22 +69,23 @@ class PooledTask(Task):
         )
         self.outputs = self.grid**2 if config.task == LOCATION else parts.classes
         self.network = build_network(config, self.outputs).to(self.device)
-        # Betas of the authors' code.
-        self.optimizer = torch.optim.Adam(
-            self.network.parameters(), lr=config.learning_rate, betas=(0.5, 0.999)
-        )
+        self.weight = config.augshift[0] if config.augshift else None  # AugShift's lambda
+        self.optimizer = _optimizer(config, self.network)
         self.settings = {
             **{name: getattr(config, name) for name in ("task", "head", "patches", "patch_size")},
-            **{name: getattr(config, name) for name in ("network", "downsample", "augshift")},
+            **{name: getattr(config, name) for name in ("network", "downsample", "padding")},
             **{name: getattr(config, name) for name in ("mirror", "epochs", "batch_size")},
-            "learning_rate": config.learning_rate,
+            "augshift": self.weight,
+            "optimizer": config.optimizer,
+            "learning_rate": config.rate,
             "grid": self.grid,
             "outputs": self.outputs,
             "patches_sha256": parts.sha256,
             "n_train": len(parts.train),
             "seed": config.seed,
         }
-        self.network.eval()(self._at_cells(self.test, np.arange(2), np.zeros(2, int)))  # it fits
+        side = config.smallest_side
+        self.network.eval()(self.test.patches.new_zeros(1, 3, side, side))  # it fits
 
     def batches(self, epoch: int) -> _Drawn:
         """Every training patch at a random cell, shuffled; two crops of each under AugShift."""
@@ -89,13 +98,18 @@ class PooledTask(Task):
         """
         self.network.train()
         logits, vectors = self.network(batch.images, batch.order)
-        weight = self.config.augshift
-        if weight is None:
+        if self.weight is None:
             return functional.cross_entropy(logits, batch.labels)
         (first, second), (near, far) = logits.chunk(2), vectors.chunk(2)
         classified = functional.cross_entropy(first, batch.labels)
         classified = classified + functional.cross_entropy(second, batch.labels)
-        return classified + weight * functional.mse_loss(near, far)
+        return classified + self.weight * functional.mse_loss(near, far)
+
+    def rate(self, step: int, steps: int) -> float | None:
+        """Of SGD, a tenth after 2/5 and after 4/5 of the steps."""
+        if self.config.optimizer != SGD:
+            return None
+        return self.config.rate / 10.0 ** (5 * step // (2 * steps))
 
     def validate(self) -> dict[str, float]:
         """Accuracy on the held-out patches, each at one cell, the same in every epoch."""
@@ -114,6 +128,7 @@ class PooledTask(Task):
         classified, consistency under the three kinds of shifts.
         """
         values = {"accuracy_percent": self._test_accuracy()}
+        values["heldout_accuracy_percent"] = self.validate()["accuracy_percent"]
         if self.grid > 1:
             means = self._cell_means()
             values |= {f"odd_{axis}_percent": odd_percent(means, axis) for axis in "xy"}
@@ -124,9 +139,11 @@ class PooledTask(Task):
         config = self.config
         kept = {name: getattr(config, name) for name in COLUMNS if hasattr(config, name)}
         rows = pd.DataFrame({"metric": list(values), "value": list(values.values())}).assign(
-            **kept | {"augshift": "" if config.augshift is None else f"{config.augshift:g}"},
+            **kept | {"augshift": "" if self.weight is None else f"{self.weight:g}"},
         )
         rows = rows.assign(
+            patch_limit=config.patch_limit or "",
+            learning_rate=config.rate,
             grid=self.grid,
             classes=self.outputs,
             mirror=int(config.mirror),
@@ -141,7 +158,7 @@ class PooledTask(Task):
         """A batch of the training patches `which`, with all that is drawn for it."""
         cells = generator.integers(self.grid**2, size=len(which))
         images = self._at_cells(self.training, which, cells, generator)
-        if self.config.augshift is not None:
+        if self.weight is not None:
             padded = functional.pad(images, (CROP_PAD,) * 4)
             shifts = generator.integers(2 * CROP_PAD + 1, size=(2, 2, len(which)))
             images = torch.cat(
@@ -250,6 +267,14 @@ class PooledTask(Task):
             return first, second
         shifts = generator.integers(-SHIFTS[kind], SHIFTS[kind], size=(2, count))
         return images, self._moved(images, shifts, kind, size)
+
+
+def _optimizer(config: PooledConfig, network: PooledNetwork) -> torch.optim.Optimizer:
+    if config.optimizer == SGD:
+        return torch.optim.SGD(
+            network.parameters(), lr=config.rate, momentum=0.9, weight_decay=5e-4
+        )
+    return torch.optim.Adam(network.parameters(), lr=config.rate, betas=(0.5, 0.999))
 
 
 class _Drawn:

@@ -50,6 +50,6 @@ class RookConfig(TaskConfig):
         first = f"-from{self.seed}" if self.seed else ""
         return printable(f"{images}-{self.padding}-{self.seeds}seeds{first}")
 
-    def each_seed(self) -> list[TaskConfig]:
+    def each_run(self) -> list[TaskConfig]:
         """One bank."""
         return [self]
