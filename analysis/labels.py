@@ -29,6 +29,7 @@ _TASK_METRICS = {
     "above_chance_percent": "above chance %",
     "ablation_percent": "%",
     "percent": "%",
+    "value": "",
 }
 # How the training of a readout ended, in plain words; results have the names.
 STATUS_LABELS = {

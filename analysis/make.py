@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from analysis.claims.pooling import compare_pooling
 from analysis.claims.verdicts import COMPARED, compare_readings, decide
 from analysis.config import FIGURE_FORMATS, FORMATS, TablesConfig
 from analysis.placed.claims import compare_placed
@@ -125,6 +126,8 @@ def plan_tables(config: TablesConfig) -> str:
     """
     results = _results(config.results_dir)
     measured = measure(results) if len(results.scores) else pd.DataFrame()
+    if measured.empty:
+        _refuse_of_maps(config)
     read = f"{config.results_dir}: {len(results.runs)} runs, {len(results.scores)} rows of scores"
     alone = {"claims": config.claims, f"contrast {config.contrast}": config.contrast}
     alone["compare"] = config.compare
@@ -180,6 +183,7 @@ def _write(work: _Work, formats: tuple[str, ...]) -> Path:
 
 def _without_maps(config: TablesConfig, results: Results) -> Path:
     """What results without readouts of position maps hold: other kinds, placed studies."""
+    _refuse_of_maps(config)
     made = config.out
     if len(results.others):
         made = _only_other_kinds(config, results)
@@ -191,6 +195,19 @@ def _without_maps(config: TablesConfig, results: Results) -> Path:
     made = _write(work, config.format or FORMATS)
     show("\n".join(markdown(g, intervals=False) for blocks in work.grids.values() for g in blocks))
     return made
+
+
+def _refuse_of_maps(config: TablesConfig) -> None:
+    """Raise `UserError` where something is asked for that only position maps give."""
+    tables = find_tables()
+    asked = [f"--table {name}" for name in config.table if tables[name].of_maps]
+    asked += ["--compare"] if config.compare else []
+    asked += [f"--contrast {config.contrast}"] if config.contrast else []
+    if asked:
+        raise UserError(
+            f"{', '.join(asked)}: {config.results_dir} has no readouts of position maps: run "
+            "train-probes --sweep first, or leave it out"
+        )
 
 
 def _only_other_kinds(config: TablesConfig, results: Results) -> Path:
@@ -211,9 +228,14 @@ def _only_claims(config: TablesConfig, results: Results) -> Path:
 
 def _show_claims(config: TablesConfig, comparisons: pd.DataFrame) -> Path:
     if comparisons.empty:
+        names = ", ".join(config.backbone)
         raise UserError(
-            f"no claim of the paper can be tested on --backbone {', '.join(config.backbone)}: "
+            f"no claim of the paper can be tested on --backbone {names}: "
             "leave it out, or train the heads of tables 1 to 4"
+            if names
+            else f"{config.results_dir} has nothing that the papers' claims are about: train the "
+            "heads of tables 1 to 4 (train-probes --sweep), a placed study, or networks with "
+            "global pooling (train-backbone --task location)"
         )
     path, text = _write_claims(config.out, comparisons)
     show(text)
@@ -258,7 +280,8 @@ def _comparisons(
 ) -> pd.DataFrame:
     """What decides the claims about the chosen backbones, from all their readouts."""
     of_maps = [compare_readings(results, measured)] if measured is not None else []
-    parts = [part for part in (*of_maps, compare_placed(results.folder)) if len(part)]
+    others = (compare_placed(results.folder), compare_pooling(results.folder))
+    parts = [part for part in (*of_maps, *others) if len(part)]
     comparisons = pd.concat(parts or [pd.DataFrame(columns=COMPARED)], ignore_index=True)
     if not config.backbone or comparisons.empty:
         return comparisons

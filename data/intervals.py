@@ -55,14 +55,22 @@ def replicated_intervals(values: NDArray[np.float64]) -> NDArray[np.float64]:
     if values.shape[1] == 1:
         return intervals
     centre = mean_of(over_images, axis=0)
-    means = mean_of(values, axis=0)  # (networks, columns)
+    arm = over_networks(mean_of(values, axis=0))
+    low, high = np.hypot(centre - intervals[:, 0], arm), np.hypot(intervals[:, 1] - centre, arm)
+    return np.stack([centre - low, centre + high], axis=1)
+
+
+def over_networks(means: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Student's arm of the mean of every column over networks; `means` is (networks, columns).
+
+    NaN values are left out; NaN where fewer than two are defined.
+    """
     counts = np.isfinite(means).sum(axis=0)
     squares = np.square(means - mean_of(means, axis=0))
     freedom = np.where(counts > 1, counts - 1, np.nan)
     error = np.sqrt(mean_of(squares, axis=0) / freedom)  # of the mean over networks
-    arm = stats.t.ppf((1.0 + COVERAGE) / 2.0, freedom) * error
-    low, high = np.hypot(centre - intervals[:, 0], arm), np.hypot(intervals[:, 1] - centre, arm)
-    return np.stack([centre - low, centre + high], axis=1)
+    arm: NDArray[np.float64] = stats.t.ppf((1.0 + COVERAGE) / 2.0, freedom) * error
+    return arm
 
 
 def bootstrap_interval(values: NDArray[np.float64]) -> tuple[float, float]:

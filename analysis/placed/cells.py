@@ -88,20 +88,21 @@ def _block(
     columns = sorted(set(both[table.column]), key=_order(both[table.column]))
     every = pd.DataFrame([(*row, column) for row, column in product(rows, columns)], columns=key)
     every = every.astype(object)
-    ends = [f"{metric}{end}" for metric in table.metrics for end in ("", "_low", "_high")]
+    ends = [f"{metric}{end}" for metric in table.metrics for end in ("", "_low", "_high", "_sd")]
+    own = ours.reindex(columns=[*key, *ends, "n_images", "n_seeds"])  # some have no seeds
     cells = every.merge(published[[*key, *_published(table, published)]], how="left", on=key)
-    cells = cells.merge(ours[[*key, *ends, "n_images"]], how="left", on=key, validate="1:1")
+    cells = cells.merge(own, how="left", on=key, validate="1:1")
     for metric in table.metrics:
         cells[f"published_{metric}"] = cells.get(f"published_{metric}", np.nan)
         cells[f"{metric}_difference"] = cells[metric] - cells[f"published_{metric}"]
-        cells[f"{metric}_sd"] = np.nan
     lacking = cells["n_images"].isna() & cells[f"published_{table.metrics[0]}"].notna()
     cells["fill"] = [
         fill(cell) if lacks else ""
         for cell, lacks in zip(cells.to_dict("records"), lacking, strict=True)
     ]
+    seeds = cells["n_seeds"].fillna(1)
     return cells.assign(
-        table=table.name, condition=condition, status="converged", n_undefined=0, n_seeds=1
+        table=table.name, condition=condition, status="converged", n_undefined=0, n_seeds=seeds
     )
 
 

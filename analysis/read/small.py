@@ -8,10 +8,11 @@ from pathlib import Path
 import pandas as pd
 
 from data.tools.errors import UserError
-from data.vocabulary import RED_GREEN_CSV, ROOK_CSV, TARGETING_CSV
+from data.vocabulary import POOLED_CSV, RED_GREEN_CSV, ROOK_CSV, TARGETING_CSV, TASKS_CSV
 
 PUBLISHED = resources.files("analysis") / "published" / "small_tables.csv"
-SMALL_CSVS = (ROOK_CSV, RED_GREEN_CSV, TARGETING_CSV)  # of a results folder
+# Of a results folder: what needs no readouts of position maps to be shown.
+SMALL_CSVS = (ROOK_CSV, RED_GREEN_CSV, TARGETING_CSV, POOLED_CSV, TASKS_CSV)
 
 
 def small_tables() -> pd.DataFrame:
@@ -21,7 +22,7 @@ def small_tables() -> pd.DataFrame:
 
 
 def has_small(folder: Path) -> bool:
-    """Whether the results hold any small network."""
+    """Whether the results hold any network that `train-backbone` scored."""
     return any((folder / name).exists() for name in SMALL_CSVS)
 
 
@@ -33,7 +34,12 @@ def read_small(path: Path, texts: list[str], numbers: list[str], task: str) -> p
     if not path.exists():
         return pd.DataFrame(columns=[*texts, *numbers])
     try:
-        table = pd.read_csv(path, keep_default_na=False, na_values=dict.fromkeys(numbers, ""))
+        table = pd.read_csv(
+            path,
+            dtype=dict.fromkeys(texts, str),  # a run may be called 7
+            keep_default_na=False,
+            na_values=dict.fromkeys(numbers, ""),
+        )
         return table[[*texts, *numbers]].astype(dict.fromkeys(numbers, float))
     except (KeyError, ValueError) as error:
         raise UserError(

@@ -21,7 +21,7 @@ def markdown(grid: Grid, *, intervals: bool = True) -> str:
     header = [*grid.row_names, ""]
     for column in grid.columns:
         first, *others = (metric_label(metric) for metric in grid.metrics)
-        header += [f"{plain(column)} {first}", *others]
+        header += [f"{plain(column)} {first}".rstrip(), *others]
     body = []
     for labels, found in grid.rows:
         names = [plain(label) for label in labels]

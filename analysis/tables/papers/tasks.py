@@ -120,6 +120,7 @@ TABLE_5A = Table(
     PAPER,
     ", trained on MSRA",
     metrics=("f_measure", "mae"),
+    of_maps=False,
     is_filled=lambda material: "saliency" in set(read_tasks(material.results.folder)["task"]),
 )
 
@@ -132,5 +133,6 @@ TABLE_5B = Table(
     PAPER,
     ", trained on VOC 2012",
     metrics=("miou_percent",),
+    of_maps=False,
     is_filled=lambda material: "segmentation" in set(read_tasks(material.results.folder)["task"]),
 )
