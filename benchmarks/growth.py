@@ -1,74 +1,139 @@
-"""How a step of training grows with heads and channels, and where it is no longer linear.
+"""How training grows with heads, channels and images, and where it is no longer linear.
 
-    python -m benchmarks.growth [--device auto] [--batch-size 32] [--figure growth.png]
+    python -m benchmarks.growth [--device auto] [--batch-size 32] [--folder DIR]
+                                [--figure growth.png]
 
-Made-up features of one level. One size is varied, the other held at 30 heads (kernel sizes 1, 3, 5
-in turn) and 512 channels. Prints the milliseconds of a step, and their ratio to proportional growth
-from the line before; draws them.
+Made-up features of one level. Heads and channels: the time of a step on features in memory, one
+size varied, the other held at 30 heads (kernel sizes 1, 3, 5 in turn) and 512 channels. Images: the
+time of an epoch of the 30 heads from a cache on disk, 64 channels (100 KB an image; 10 GB below DIR
+for the largest, removed afterwards). Prints every time, and its ratio to proportional growth from
+the line before; draws them.
 """
 
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from matplotlib.figure import Figure
 
 from benchmarks.bank_speed import PAPER, RATE, seconds_bank
-from benchmarks.timing import machine
+from benchmarks.timing import machine, make_cache
 from data.tools.device import find_device
 from data.vocabulary import GRID
+from probe.batches import FeatureBatches
 from probe.heads.spec import HeadSpec
 from probe.sgd.bank import Bank
+from probe.sgd.checkpoint import Checkpoint
 from probe.sgd.entry import Entry
+from probe.sgd.fit import Split, fit
 from probe.train import compute_dtype
 
-HEADS = (1, 3, 10, 30, 100, 300)
-CHANNELS = (64, 256, 1024, 4096, 8192)
-USUAL = {"heads": 30, "channels": 512}
-VARIED = {"heads": HEADS, "channels": CHANNELS}
+LEVEL = "f1"
+HEADS, CHANNELS = 30, 512  # where they do not vary
+CHANNELS_ON_DISK = 64
+
+
+@dataclass(frozen=True)
+class Growth:
+    """What is timed against one size."""
+
+    name: str
+    timed: str
+    sizes: tuple[int, ...]
+    seconds: Callable[[int], float]
 
 
 @dataclass(frozen=True)
 class Point:
-    """One size of a bank, and the seconds of a step of it."""
+    """One size, and the seconds that it takes."""
 
     size: int
     seconds: float
 
 
-def step_seconds(heads: int, channels: int, *, batch: int, device: torch.device) -> float:
-    """The median time of one step of a bank."""
+def make_bank(heads: int, channels: int, device: torch.device) -> Bank:
+    """A bank of heads of kernel sizes 1, 3, 5 in turn on one level; one epoch."""
     specs = [
-        HeadSpec(("f1",), (1, 3, 5)[number % 3], 1, 0, "H", seed=number) for number in range(heads)
+        HeadSpec((LEVEL,), (1, 3, 5)[number % 3], 1, 0, "H", seed=number) for number in range(heads)
     ]
-    bank = Bank([Entry(spec, RATE) for spec in specs], {"f1": channels}, PAPER.training).to(device)
+    recipe = replace(PAPER.training, epochs=1)
+    return Bank([Entry(spec, RATE) for spec in specs], {LEVEL: channels}, recipe).to(device)
+
+
+def step_seconds(heads: int, channels: int, batch: int, device: torch.device) -> float:
+    """The median time of one step of a bank."""
     columns = torch.rand(channels, batch * GRID * GRID, device=device)
+    bank = make_bank(heads, channels, device)
     return seconds_bank(bank, columns.to(compute_dtype("auto", device)))
 
 
-def measure(batch: int, device: torch.device) -> dict[str, list[Point]]:
-    """Every varied size, with the other as usual."""
-    return {
-        name: [
-            Point(size, step_seconds(**{**USUAL, name: size}, batch=batch, device=device))
-            for size in sizes
-        ]
-        for name, sizes in VARIED.items()
-    }
+def epoch_seconds(images: int, folder: Path | None, device: torch.device) -> float:
+    """The time of one epoch from a cache just written, read in windows."""
+    levels = {LEVEL: CHANNELS_ON_DISK}
+    with tempfile.TemporaryDirectory(dir=folder) as temporary:
+        cache = make_cache(Path(temporary) / "cache", images, levels=levels)
+        dtype = compute_dtype("auto", device)
+        source = FeatureBatches(cache, tuple(levels), dtype, device, "none")
+        checkpoint = Checkpoint(Path(temporary) / "checkpoint.pt", {})
+        bank = make_bank(HEADS, CHANNELS_ON_DISK, device)
+        start = time.perf_counter()
+        fit(bank, source, Split(cache.rows("train"), cache.rows("test")), checkpoint, "growth")
+        return time.perf_counter() - start
 
 
-def draw(found: dict[str, list[Point]]) -> Figure:
-    """Seconds of a step over each size, both logarithmic; dashed: proportional to the size."""
-    figure = Figure(figsize=(7, 3), layout="constrained")
-    for axes, (name, points) in zip(figure.subplots(1, len(found)), found.items(), strict=True):
+def growths(batch: int, folder: Path | None, device: torch.device) -> list[Growth]:
+    return [
+        Growth(
+            "heads",
+            "a step",
+            (1, 3, 10, 30, 100, 300),
+            lambda size: step_seconds(size, CHANNELS, batch, device),
+        ),
+        Growth(
+            "channels",
+            "a step",
+            (64, 256, 1024, 4096, 8192),
+            lambda size: step_seconds(HEADS, size, batch, device),
+        ),
+        Growth(
+            "images",
+            "an epoch",
+            (1_000, 3_000, 10_000, 30_000, 100_000),
+            lambda size: epoch_seconds(size, folder, device),
+        ),
+    ]
+
+
+def measure(growth: Growth) -> list[Point]:
+    """Every size in turn; prints each as it is known."""
+    points: list[Point] = []
+    for size in growth.sizes:
+        points.append(Point(size, growth.seconds(size)))
+        before = points[-2:][0]
+        expected = before.seconds * size / before.size
+        print(
+            f"{growth.name} {size}: {points[-1].seconds * 1e3:.1f} ms {growth.timed}, "
+            f"{points[-1].seconds / expected:.2f} of proportional growth",
+            flush=True,
+        )
+    return points
+
+
+def draw(found: list[tuple[Growth, list[Point]]]) -> Figure:
+    """Seconds over each size, both logarithmic; dashed: proportional to the size."""
+    figure = Figure(figsize=(9, 3), layout="constrained")
+    for axes, (growth, points) in zip(figure.subplots(1, len(found)), found, strict=True):
         sizes = [point.size for point in points]
         axes.loglog(sizes, [point.seconds for point in points], marker="o")
         last = points[-1]
         axes.loglog(sizes, [last.seconds * size / last.size for size in sizes], "--", color="grey")
-        axes.set(xlabel=name, ylabel="seconds a step")
+        axes.set(xlabel=growth.name, ylabel=f"seconds {growth.timed}")
     return figure
 
 
@@ -76,19 +141,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--device", default="auto")
     parser.add_argument("--batch-size", type=int, default=32)
+    parser.add_argument("--folder", type=Path, default=None, help="where the caches are made")
     parser.add_argument("--figure", type=Path, default=None, help="where to draw it")
     options = parser.parse_args()
+    device = find_device(options.device)
     print(machine())
-    found = measure(options.batch_size, find_device(options.device))
-    for name, points in found.items():
-        before = points[0]
-        for point in points:
-            expected = before.seconds * point.size / before.size
-            print(
-                f"{name} {point.size}: {point.seconds * 1e3:.1f} ms a step, "
-                f"{point.seconds / expected:.2f} of proportional growth"
-            )
-            before = point
+    kinds = growths(options.batch_size, options.folder, device)
+    found = [(growth, measure(growth)) for growth in kinds]
     if options.figure is not None:
         draw(found).savefig(options.figure)
 

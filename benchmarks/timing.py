@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -50,8 +50,10 @@ def machine() -> str:
     return f"{processor}, {torch.get_num_threads()} threads, {gpu}, torch {torch.__version__}"
 
 
-def make_cache(folder: Path, train: int, test: int = 32) -> FeatureCache:
-    """A cache of VGG16's shape with made-up features: the numbers mean nothing, the bytes do."""
+def make_cache(
+    folder: Path, train: int, test: int = 32, levels: Mapping[str, int] = VGG16
+) -> FeatureCache:
+    """A cache of made-up features, channels by level: the numbers mean nothing, the bytes do."""
     records = [
         ImageRecord(f"{images}-{index}", images, f"{images}{index}")
         for images, count in (("train", train), ("test", test))
@@ -66,7 +68,7 @@ def make_cache(folder: Path, train: int, test: int = 32) -> FeatureCache:
     )
     generator = np.random.default_rng(0)
     arrays = {}
-    for level, channels in VGG16.items():
+    for level, channels in levels.items():
         few = generator.random((16, channels, GRID, GRID), dtype=np.float32).astype(np.float16)
         arrays[level] = _Repeated(few, len(records))
     return write_cache(folder, identity, records, arrays)  # type: ignore[arg-type]

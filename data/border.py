@@ -10,13 +10,16 @@ from numpy.typing import NDArray
 
 @functools.cache
 def _rings(size: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The ring of every pixel of a map (size, size), flattened, and how many pixels each has."""
+    """The pixels of a map (size, size), flattened, ring by ring; where in them each ring begins."""
     depth = np.minimum(np.arange(size), size - 1 - np.arange(size))
     rings = np.minimum.outer(depth, depth).ravel()
-    return rings, np.bincount(rings)
+    order = np.argsort(rings, kind="stable")
+    return order, np.flatnonzero(np.diff(rings[order], prepend=-1))
 
 
 def ring_means(maps: NDArray[np.floating]) -> NDArray[np.float64]:
     """Means over the pixels of each ring, from the border inwards: (N, s, s) to (N, ceil(s/2))."""
-    rings, counts = _rings(maps.shape[-1])
-    return np.stack([np.bincount(rings, weights=one.ravel()) / counts for one in maps])
+    order, starts = _rings(maps.shape[-1])
+    pixels = maps.reshape(len(maps), -1).take(order, 1)
+    sums = np.add.reduceat(pixels, starts, axis=1, dtype=np.float64)
+    return sums / np.diff(starts, append=len(order))

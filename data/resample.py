@@ -31,11 +31,23 @@ def bilinear_maps(maps: NDArray[np.float32], target: int) -> NDArray[np.float32]
     """
     low, high, share = _neighbours(maps.shape[-1], target, False)
     weight = share.astype(np.float32)
-    left = maps[..., low]
-    wide: NDArray[np.float32] = left + (maps[..., high] - left) * weight
-    above = wide[..., low, :]
-    tall: NDArray[np.float32] = above + (wide[..., high, :] - above) * weight[:, None]
-    return tall
+    return _between(_between(maps, low, high, weight, -1), low, high, weight[:, None], -2)
+
+
+def _between(
+    maps: NDArray[np.float32],
+    low: NDArray[np.int64],
+    high: NDArray[np.int64],
+    weight: NDArray[np.float32],
+    axis: int,
+) -> NDArray[np.float32]:
+    """Along an axis: low + (high - low) * weight, in one new array beside a copy of the lower."""
+    lower = np.take(maps, low, axis)
+    result: NDArray[np.float32] = np.take(maps, high, axis)
+    result -= lower
+    result *= weight
+    result += lower
+    return result
 
 
 def _neighbours(

@@ -53,24 +53,40 @@ def spearman(maps: NDArray[np.float32], target_ranks: NDArray[np.float64]) -> ND
 def _spearman(values: NDArray[np.float32], target_ranks: NDArray[np.float64]) -> float:
     if not np.isfinite(values).all():
         return np.nan
-    keys = _ordered_bits(values)
-    # NumPy's stable sort of 16-bit integers is a radix sort: low half, then high half, takes a
-    # quarter of the time of sorting the floats.
-    order = np.argsort(keys.astype(np.uint16), kind="stable")
-    order = order[np.argsort((keys >> np.uint32(16)).astype(np.uint16)[order], kind="stable")]
-    keys = keys[order]
-    count = len(keys)
-    ranks = np.arange(count, dtype=np.float64)
-    firsts = np.flatnonzero(keys[1:] != keys[:-1]) + 1
-    if len(firsts) + 1 < count:  # ties: every run of equal values takes its average rank
-        bounds = np.concatenate(([0], firsts, [count]))
-        ranks = np.repeat((bounds[:-1] + bounds[1:] - 1) / 2.0, np.diff(bounds))
-    ranks -= (count - 1) / 2.0
+    order, tied = _sorted_places(values)
+    ranks = _average_ranks(tied)
     # Sums by einsum, not BLAS: its threads would fight the threads that score other maps.
     norm = np.sqrt(np.einsum("i,i", ranks, ranks))
     if norm == 0 or not target_ranks.any():
         return np.nan
-    return float(np.einsum("i,i", ranks, target_ranks[order]) / norm)
+    return float(np.einsum("i,i", ranks, target_ranks.take(order)) / norm)
+
+
+def _sorted_places(values: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """The places (n,) of values in order of size, and whether the next has the same value (n - 1,).
+
+    NumPy's stable sort of 16-bit integers is a radix sort: low half, then high half, takes a
+    quarter of the time of sorting the floats.
+    """
+    keys = _ordered_bits(values)
+    low = np.argsort(keys.astype(np.uint16), kind="stable")
+    high = (keys >> np.uint32(16)).astype(np.uint16).take(low)
+    order = low.take(np.argsort(high, kind="stable"))
+    keys = keys.take(order)
+    return order, keys[1:] == keys[:-1]
+
+
+def _average_ranks(tied: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Ranks (n,) of sorted values, minus their mean; every run of equal values has its average."""
+    count = len(tied) + 1
+    ranks = np.arange(count) - (count - 1) / 2.0
+    pairs = np.flatnonzero(tied)
+    firsts = pairs[np.diff(pairs, prepend=-2) > 1]
+    lasts = pairs[np.diff(pairs, append=count) > 1] + 1
+    lengths = lasts - firsts + 1
+    places = np.repeat(lasts + 1 - lengths.cumsum(), lengths) + np.arange(lengths.sum())
+    ranks[places] = np.repeat((ranks[firsts] + ranks[lasts]) / 2.0, lengths)
+    return ranks
 
 
 def _ordered_bits(values: NDArray[np.float32]) -> NDArray[np.uint32]:
