@@ -79,7 +79,7 @@ def _sorted_places(values: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDAr
 def _average_ranks(tied: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Ranks (n,) of sorted values, minus their mean; every run of equal values has its average."""
     count = len(tied) + 1
-    ranks = np.arange(count) - (count - 1) / 2.0
+    ranks = np.arange(count, dtype=np.float64) - (count - 1) / 2.0
     pairs = np.flatnonzero(tied)
     firsts = pairs[np.diff(pairs, prepend=-2) > 1]
     lasts = pairs[np.diff(pairs, append=count) > 1] + 1
