@@ -83,7 +83,8 @@ class PlacedBuilder:
             **{"seed": 0, "gap": 0},
             **changes,
         }
-        where = ("study", "grid", "border", "gap", "canvas", "patches")
+        row.setdefault("calibration", "placed" if row["study"] == "corners" else "whole")
+        where = ("study", "grid", "border", "gap", "canvas", "patches", "calibration")
         place = "-".join(str(row[name]) for name in where)
         row["run"] = "-".join(
             ["placed", row["backbone"], row["weights"], row["backbone_padding"], place]

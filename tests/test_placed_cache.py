@@ -18,7 +18,7 @@ from data.cache.pooled.members import IDENTITY, POOLED, block_path
 from data.cache.pooled.reader import PooledCache
 from data.images.samples import sample_image
 from data.tools.errors import UserError
-from extract.backbones.backbone import wrap_module
+from extract.backbones.backbone import Backbone, wrap_module
 from extract.cli import main
 from extract.placed import run
 from extract.placed.run import extract_placed
@@ -210,14 +210,50 @@ def test_statistics_are_those_of_a_feature_cache_whatever_the_layout(tmp_path: P
         extract_placed(config(tmp_path / "caches"), backbone)
 
 
-def test_statistics_may_be_those_of_the_placed_images(tmp_path: Path):
-    backbone = wrap_module(nn.Sequential(nn.BatchNorm2d(3)), name="own", taps=("0",), image_size=48)
-    (folder,) = extract_placed(config(tmp_path, calibration="placed"), backbone)
-    assert "calibrated-placed" in folder.name
-    cache = PooledCache(folder)
+def normalised() -> Backbone:
+    """One untrained BatchNorm, of the image itself."""
+    return wrap_module(nn.Sequential(nn.BatchNorm2d(3)), name="own", taps=("0",), image_size=40)
+
+
+def means_of_training_images(cache: PooledCache) -> float:
+    """The farthest of the first 64 placed training images' mean from 0: 0 where it was set so."""
     first = np.flatnonzero(cache.labels("split") == 0)[:64]  # training patches, at every cell
-    vectors = cache.read("f1", "mean").reshape(-1, 3)[first]
-    assert abs(vectors.mean(0)).max() < 1e-6
+    return float(abs(cache.read("f1", "mean").reshape(-1, 3)[first].mean(0)).max())
+
+
+@pytest.mark.parametrize(
+    ("options", "of_placed"),
+    [
+        ({}, False),
+        ({"calibration": "placed"}, True),
+        ({"placed": "corners", "grid": ()}, True),
+        ({"placed": "corners", "grid": (), "calibration": "whole"}, False),
+    ],
+)
+def test_statistics_of_placed_images_in_corners_and_where_asked_for(
+    tmp_path: Path, options: dict[str, Any], of_placed: bool
+):
+    # 64 patches, so that there are 64 placed training images, four whole batches, in corners too.
+    (folder,) = extract_placed(config(tmp_path, patch_limit=64, **options), normalised())
+    assert ("calibrated-placed" in folder.name) == of_placed
+    assert (means_of_training_images(PooledCache(folder)) < 1e-6) == of_placed
+    assert (means_of_training_images(PooledCache(folder)) > 1e-2) != of_placed
+
+
+def test_mirrored_images_go_through_the_same_network(tmp_path: Path):
+    pair = [
+        extract_placed(config(tmp_path, calibration="placed", mirrored=m), normalised())[0]
+        for m in (False, True)
+    ]
+    plain, mirrored = (PooledCache(folder).identity for folder in pair)
+    assert plain.calibration == mirrored.calibration
+    assert plain.calibration_images == mirrored.calibration_images
+
+
+def test_networks_without_untrained_batch_norms_have_no_statistics(tmp_path: Path):
+    (folder,) = extract_placed(config(tmp_path, placed="corners", grid=()), wrapped())
+    assert "calibrated" not in folder.name
+    assert PooledCache(folder).identity.calibration is None
     with pytest.raises(UserError, match="own with weights own has no untrained BatchNorms"):
         extract_placed(config(tmp_path, calibration="placed"), wrapped())
 

@@ -61,7 +61,7 @@ def test_differences_are_paired_by_patch(tmp_path: Path):
     comparisons = compare_placed(study(tmp_path))
     (row,) = comparisons[comparisons["comparison"] == "3 x 3: ordered minus permuted"].itertuples()
     patches = pd.read_csv(tmp_path / "placed_patches.csv", keep_default_na=False)
-    run = "placed-resnet18-random-zeros-grid-3-0-0-black-samples"
+    run = "placed-resnet18-random-zeros-grid-3-0-0-black-samples-whole"
     mine = patches[patches["run"] == run].query("level == 'f5' and ring == ''")
     ordered = mine[mine["reading"] == "ordered"]["accuracy"].to_numpy()
     permuted = mine[mine["reading"] == "permuted"]["accuracy"].to_numpy()

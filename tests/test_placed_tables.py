@@ -129,6 +129,25 @@ def test_k4_sets_ours_beside_the_published_only_where_the_network_is_the_same(ta
     assert "cells missing: `extract-features --backbone resnet18 --weights imagenet" in text
 
 
+@pytest.mark.parametrize(
+    ("study", "usual", "other"), [("corners", "placed", "whole"), ("grid", "whole", "placed")]
+)
+def test_unusual_statistics_are_a_condition(tmp_path: Path, study: str, usual: str, other: str):
+    builder = PlacedBuilder()
+    for statistics in (usual, other):
+        getattr(builder, study)(calibration=statistics)
+    builder.write(tmp_path)
+    rows = read_placed(tmp_path)
+    assert set(rows["network"]) == {"resnet18, untrained"}  # no run had to be named
+    named = rows["condition"].str.contains(f"statistics of {other} images, ")
+    assert (named == (rows["calibration"] == other)).all()
+    assert not rows["condition"].str.contains(f"statistics of {usual} images").any()
+    path = tmp_path / "placed.csv"  # as an older version wrote it
+    text = pd.read_csv(path, dtype=str, keep_default_na=False)
+    text[text["calibration"] == usual].drop(columns="calibration").to_csv(path, index=False)
+    assert set(read_placed(tmp_path)["calibration"]) == {""}
+
+
 def test_corners_of_two_canvases_stand_in_blocks_of_their_own(tmp_path: Path):
     PlacedBuilder().corners().corners(gap=0).write(tmp_path)
     path = tmp_path / "placed.csv"

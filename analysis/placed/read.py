@@ -40,9 +40,16 @@ _RING = Kind(
     lambda text: text or EVERY_CELL,
     lambda value: value == EVERY_CELL or value.isdigit(),
 )
+# The images that untrained BatchNorms have the statistics of: "" of networks that have none.
+_IMAGES_OF = ("", "whole", "placed")
+# Where they are not the usual ones: those are no condition, for networks without any stand beside.
+_UNUSUAL = {("corners", "whole"): "whole images", ("grid", "placed"): "placed images"}
 # Columns that older results lack.
-_GAP = {"gap": Kind("a whole number of at least 0", lambda text: int(text or 0), lambda n: n >= 0)}
-_PLACED_KINDS = dict.fromkeys((name for name in PLACED_COLUMNS if name not in _GAP), TEXT) | {
+_NEWER = {
+    "gap": Kind("a whole number of at least 0", lambda text: int(text or 0), lambda n: n >= 0),
+    "calibration": Kind("whole, placed or empty", str, lambda text: text in _IMAGES_OF),
+}
+_PLACED_KINDS = dict.fromkeys((name for name in PLACED_COLUMNS if name not in _NEWER), TEXT) | {
     "study": among("grid", "corners"),
     "pooling": among("mean", "max"),
     "grid": whole(2),
@@ -58,7 +65,7 @@ _PLACED_KINDS = dict.fromkeys((name for name in PLACED_COLUMNS if name not in _G
     "permutations": whole(0),
     "seed": whole(0),
 }
-_STUDY = ["study", "grid", "border", "gap", "canvas", "patches", "patch_size"]
+_STUDY = ["study", "grid", "border", "gap", "canvas", "patches", "patch_size", "calibration"]
 _PATCH_KINDS = dict.fromkeys(PLACED_KEY, TEXT) | {
     "ring": _RING,
     "patch": whole(0),
@@ -112,11 +119,11 @@ def read_placed(folder: Path) -> pd.DataFrame:
     """`placed.csv`: `PLACED_COLUMNS`, network and condition; without rows where there is none.
 
     `ring` is a text, "all" for all cells; `network` names what was frozen; `condition` says what
-    readouts that may stand in one table share: the patches and the solver. Raises `UserError` for
-    a damaged file.
+    readouts that may stand in one table share: patches, statistics and solver. Raises `UserError`
+    for a damaged file.
     """
     key = [*PLACED_KEY, "seed"]
-    rows = _read(folder / PLACED, _PLACED_KINDS, key, _GAP)
+    rows = _read(folder / PLACED, _PLACED_KINDS, key, _NEWER)
     conditions = [_condition(row) for row in rows.itertuples()]
     return rows.assign(
         condition=pd.Series(conditions, rows.index, dtype=object),
@@ -182,8 +189,10 @@ def networks(rows: pd.DataFrame, key: list[str]) -> pd.Series:
 
 def _condition(row: Any) -> str:
     apart = f"{row.gap} pixels apart, " if row.study == "corners" else ""
+    statistics = _UNUSUAL.get((row.study, row.calibration))
+    of = f"statistics of {statistics}, " if statistics else ""
     return (
-        f"patches {row.patches}, {row.patch_size} x {row.patch_size} pixels, {apart}"
+        f"patches {row.patches}, {row.patch_size} x {row.patch_size} pixels, {apart}{of}"
         f"{row.n_train_patches} to train and {row.n_test_patches} to test, seed {row.seed}, "
         f"{_SOLVERS.get(row.solver, row.solver)}"
     )

@@ -73,10 +73,11 @@ class PlacedConfig(ExtractConfig):
         at_least=1,
     )
     patch_limit: int = setting("Placed: at most this many patches.", 200, at_least=1)
-    calibration: str = setting(
+    calibration: str | None = setting(
         "Placed: whether untrained BatchNorms have the statistics of whole training images, as in "
-        "a feature cache, or of the placed ones, as the networks of Kayhan and van Gemert.",
-        WHOLE,
+        "a feature cache (default in a grid), or of the placed ones, as the networks of Kayhan and "
+        "van Gemert (default in corners).",
+        None,
         choices=(WHOLE, PLACED),
     )
     aligned: bool = setting(
@@ -107,7 +108,8 @@ class PlacedConfig(ExtractConfig):
         **ExtractConfig.GROUPS,
         "Placed studies": (
             *("placed", "grid", "border", "gap", "canvas", "patches", "patch_size"),
-            *("patch_limit", "shift", "most", "aligned", "mirrored", "patch_root"),
+            *("patch_limit", "calibration", "shift", "most", "aligned", "mirrored"),
+            "patch_root",
         ),
     }
 
@@ -148,6 +150,15 @@ class PlacedConfig(ExtractConfig):
         return (*idle, *_OF_FOLDERS, *(("calibration",) if self.aligned else _OF_FEATURE_CACHES))
 
     @property
+    def calibrated_on(self) -> str:
+        """The images of untrained BatchNorms' statistics: `WHOLE` or `PLACED`.
+
+        `PLACED` in corners unless told otherwise: the networks of figure 4 of Kayhan and van Gemert
+        (2020) run in training mode, and with the statistics of whole images its curve hardly falls.
+        """
+        return self.calibration or (PLACED if self.placed == CORNERS else WHOLE)
+
+    @property
     def layouts(self) -> list[Layout]:
         """One for each grid, or each border."""
         assert self.placed is not None
@@ -180,7 +191,7 @@ class PlacedConfig(ExtractConfig):
         if self.normalization is not None:
             parts.append(f"normalization-{self.normalization}")
         parts += [layout.name, identity.canvas, f"P{layout.patch_size}", identity.patches]
-        if self.calibration == PLACED:
+        if identity.calibrated_on == PLACED:
             parts.append("calibrated-placed")
         if self.mirrored:
             parts.append("mirrored")

@@ -23,6 +23,7 @@ def describe_placed(
     precision: str,
     device: str,
     calibration_images: str,
+    calibrated_on: str,
 ) -> PlacedIdentity:
     """The identity, without calibration and the changes over the places."""
     layout, patches = images.layout, images.patches
@@ -41,6 +42,7 @@ def describe_placed(
         device=device,
         seed=images.seed,
         calibration_images=calibration_images,
+        calibrated_on=calibrated_on,
         kind=layout.kind,
         grid=layout.grid,
         border=layout.border,

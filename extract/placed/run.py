@@ -47,7 +47,8 @@ def extract_placed(
 
     Goes on where an earlier run stopped and does nothing on complete caches. A backbone with
     untrained BatchNorms is calibrated as that of a feature cache: on whole images, so that it is
-    the same network in every layout; or on the placed images themselves.
+    the same network in every layout; or, as in corners by default, on the placed images themselves
+    (never on mirrored ones: an image and its mirror image go through the same network).
 
     Args:
         config: what to extract.
@@ -87,8 +88,8 @@ def placed_jobs(
         for canvas in sized.canvas or ("black",):
             images = PlacedImages(found, layout, canvas, sized.seed, sized.mirrored)
             statistics = whole_images
-            if sized.calibration == PLACED:
-                statistics = Statistics(sized, network, images)
+            if sized.calibrated_on == PLACED:
+                statistics = Statistics(sized, network, replace(images, mirrored=False))
             yield PlacedJob(sized, network, images, statistics, command)
 
 
@@ -136,6 +137,9 @@ class PlacedJob:
             precision=self._precision,
             device=self._device.type,
             calibration_images=self.statistics.images_sha256,
+            calibrated_on=(
+                self.config.calibrated_on if self.backbone.has_untrained_batch_norm else ""
+            ),
         )
         return replace(described, command=self.command)
 

@@ -263,6 +263,6 @@ def _same_study(one: PooledCache, other: PooledCache) -> bool:
     """Whether two caches differ in their padding and in being mirrored alone."""
     names = [
         *("backbone", "weights_sha256", "normalization", "kind", "grid", "border", "gap"),
-        *("patch_size", "canvas", "patches_sha256", "precision"),
+        *("patch_size", "canvas", "patches_sha256", "precision", "calibration_images"),
     ]
     return all(getattr(one.identity, name) == getattr(other.identity, name) for name in names)

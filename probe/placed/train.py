@@ -181,6 +181,7 @@ class PlacedRun:
             "grid": identity.grid,
             "border": identity.border,
             "gap": identity.gap,
+            "calibration": identity.calibrated_on,
             "canvas": identity.canvas,
             "patches": identity.patches,
             "patch_size": identity.patch_size,

@@ -18,6 +18,7 @@ PLACED_COLUMNS = [
     *("study", "backbone", "weights", "backbone_padding", "level", "pooling", "task", "reading"),
     *("solver", "grid", "border", "canvas", "patches", "patch_size", "accuracy", "chance", "low"),
     *("high", "ring", "n_train_patches", "n_test_patches", "permutations", "seed", "run", "gap"),
+    "calibration",
 ]
 # The same for each test patch, named by `PLACED_KEY` and `patch`: what intervals resample.
 PLACED_PATCHES = "placed_patches.csv"

@@ -46,7 +46,8 @@ K4 = Table(
     "border",
     _cells,
     "Kayhan and van Gemert (CVPR 2020), figure 4",
-    ", read off the plot by 1 % and less; ImageNet images; chance 50",
+    ", read off the plot by 1 % and less; ImageNet images; chance 50; ours: untrained BatchNorms "
+    "with the statistics of the placed images, as theirs, unless said",
     metrics=(PERCENT,),
     of_maps=False,
     is_filled=lambda material: not border_rows(read_placed(material.results.folder)).empty,

@@ -13,6 +13,8 @@ from data.images.placed.shifts import SHIFTS
 from data.tools.typed import from_json
 
 SCHEMA = 1
+# Of what is compared by its content (`calibration_images`), in words.
+_NEVER_COMPARED = (*NEVER_COMPARED, "calibrated_on")
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,7 @@ class PlacedIdentity:
     seed: int = 0
     calibration: Calibration | None = None
     calibration_images: str = ""  # SHA-256 over the images that it was measured on
+    calibrated_on: str = ""  # "whole" or "placed" images; "" where nothing was to be calibrated
     kind: str = "grid"  # or "corners", or a shift
     grid: int = 3  # cells a side
     border: int = 0  # pixels
@@ -78,12 +81,12 @@ class PlacedIdentity:
     def digest(self) -> str:
         """SHA-256 of what is compared: stored in every block, so that none is ever mixed up."""
         values = self.to_json()
-        compared = {key: value for key, value in values.items() if key not in NEVER_COMPARED}
+        compared = {key: value for key, value in values.items() if key not in _NEVER_COMPARED}
         return hashlib.sha256(canonical_json(compared).encode()).hexdigest()
 
     def differences(self, now: PlacedIdentity, *, ignore: Iterable[str] = ()) -> list[str]:
         """One line per field that differs, with both values; empty when none does."""
-        old, new, ignored = self.to_json(), now.to_json(), {*NEVER_COMPARED, *ignore}
+        old, new, ignored = self.to_json(), now.to_json(), {*_NEVER_COMPARED, *ignore}
         return [
             f"{key}: {canonical_json(old[key])} in the cache, {canonical_json(new[key])} now"
             for key in old
