@@ -46,8 +46,9 @@ from probe.results import SCORES
 
 REPORT = "report.html"
 AGAIN = "run_again.sh"
+PLACED_TABLES = ("K4", "S1", "D", "C", "L")
 NOTHING_PLACED = (
-    "Tables K4, S1, D, C and L, patches placed on a canvas: nothing measured. `extract-features "
+    "Tables {} and {}, patches placed on a canvas: nothing measured. `extract-features "
     "--placed grid && train-probes --placed && train-probes --channels`\n"
 )
 
@@ -112,7 +113,8 @@ def make_tables(config: TablesConfig) -> Path:
     shown = [grid for name in printed for grid in work.grids[name]]
     show("\n".join(_printed(grid, asked=bool(config.table)) for grid in shown))
     if not config.table and not has_placed(config.results_dir):
-        show(NOTHING_PLACED)
+        *names, last = [name for name in PLACED_TABLES if name not in work.grids]
+        show(NOTHING_PLACED.format(", ".join(names), last))
     show(summary_markdown(work.material.chosen))
     if not config.table:
         show(finding(work.material.chosen, decide(work.comparisons)))

@@ -229,7 +229,7 @@ def test_without_placed_studies_their_tables_are_not_made(
     demo_results(tmp_path)
     make_tables(TablesConfig(results_dir=tmp_path, out=tmp_path / "tables", format=("md",)))
     assert not (tmp_path / "tables" / "table_S1.md").exists()
-    assert "Tables K4, S1, D, C and L" in capsys.readouterr().out
+    assert "Tables K4, S1, D, C and L, " in capsys.readouterr().out
 
 
 def test_a_damaged_file_is_named_with_its_row(tmp_path: Path):

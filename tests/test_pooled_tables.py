@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner
+from results_builder import demo_results
 from scipy import stats
 
 from analysis.claims.pooling import compare_pooling
@@ -257,6 +258,17 @@ def test_what_a_claim_lacks_is_trained_by_the_recipe_of_the_others(tmp_path: Pat
     assert command in set(compare_pooling(tmp_path)["fill"])
     plan = CliRunner().invoke(train_backbone, [*command.split()[1:], "--dry-run"])
     assert plan.exit_code == 0, plan.stderr
+
+
+def test_readouts_beside_trained_networks_lack_the_other_placed_tables(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    demo_results(tmp_path)
+    write(tmp_path, score(95.0, 0, 1, **DIGITS))
+    make_tables(TablesConfig(results_dir=tmp_path, out=tmp_path / "tables", format=("md",)))
+    said = capsys.readouterr().out
+    assert "Table S1." in said
+    assert "Tables K4, D, C and L, " in said
 
 
 def test_augshift_is_judged_by_kappa(tmp_path: Path):
