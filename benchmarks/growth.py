@@ -6,8 +6,8 @@
 Made-up features of one level. Heads and channels: the time of a step on features in memory, one
 size varied, the other held at 30 heads (kernel sizes 1, 3, 5 in turn) and 512 channels. Images: the
 time of an epoch of the 30 heads from a cache on disk, 64 channels (100 KB an image; 10 GB below DIR
-for the largest, removed afterwards). Prints every time, and its ratio to proportional growth from
-the line before; draws them.
+for the largest, removed afterwards). Prints every time, its ratio to proportional growth from the
+line before, and the share that large products of as much work would take of it; draws them.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ import torch
 from matplotlib.figure import Figure
 
 from benchmarks.bank_speed import PAPER, RATE, seconds_bank
+from benchmarks.ceilings import matrix_rate
 from benchmarks.timing import machine, make_cache
 from data.tools.device import find_device
 from data.vocabulary import GRID
@@ -46,15 +47,16 @@ class Growth:
     name: str
     timed: str
     sizes: tuple[int, ...]
-    seconds: Callable[[int], float]
+    point: Callable[[int], Point]
 
 
 @dataclass(frozen=True)
 class Point:
-    """One size, and the seconds that it takes."""
+    """One size, the seconds that it takes, and the operations of its products."""
 
     size: int
     seconds: float
+    flops: int
 
 
 def make_bank(heads: int, channels: int, device: torch.device) -> Bank:
@@ -66,14 +68,19 @@ def make_bank(heads: int, channels: int, device: torch.device) -> Bank:
     return Bank([Entry(spec, RATE) for spec in specs], {LEVEL: channels}, recipe).to(device)
 
 
-def step_seconds(heads: int, channels: int, batch: int, device: torch.device) -> float:
+def products(bank: Bank, images: int) -> int:
+    """Operations of one step or epoch: features are read by two products, forward and gradient."""
+    return 2 * bank.flops() * images
+
+
+def time_step(size: int, bank: Bank, batch: int, device: torch.device) -> Point:
     """The median time of one step of a bank."""
-    columns = torch.rand(channels, batch * GRID * GRID, device=device)
-    bank = make_bank(heads, channels, device)
-    return seconds_bank(bank, columns.to(compute_dtype("auto", device)))
+    columns = torch.rand(bank.rows[LEVEL].stop, batch * GRID * GRID, device=device)
+    seconds = seconds_bank(bank, columns.to(compute_dtype("auto", device)))
+    return Point(size, seconds, products(bank, batch))
 
 
-def epoch_seconds(images: int, folder: Path | None, device: torch.device) -> float:
+def time_epoch(images: int, folder: Path | None, device: torch.device) -> Point:
     """The time of one epoch from a cache just written, read in windows."""
     levels = {LEVEL: CHANNELS_ON_DISK}
     with tempfile.TemporaryDirectory(dir=folder) as temporary:
@@ -84,7 +91,7 @@ def epoch_seconds(images: int, folder: Path | None, device: torch.device) -> flo
         bank = make_bank(HEADS, CHANNELS_ON_DISK, device)
         start = time.perf_counter()
         fit(bank, source, Split(cache.rows("train"), cache.rows("test")), checkpoint, "growth")
-        return time.perf_counter() - start
+        return Point(images, time.perf_counter() - start, products(bank, images))
 
 
 def growths(batch: int, folder: Path | None, device: torch.device) -> list[Growth]:
@@ -93,33 +100,34 @@ def growths(batch: int, folder: Path | None, device: torch.device) -> list[Growt
             "heads",
             "a step",
             (1, 3, 10, 30, 100, 300),
-            lambda size: step_seconds(size, CHANNELS, batch, device),
+            lambda size: time_step(size, make_bank(size, CHANNELS, device), batch, device),
         ),
         Growth(
             "channels",
             "a step",
             (64, 256, 1024, 4096, 8192),
-            lambda size: step_seconds(HEADS, size, batch, device),
+            lambda size: time_step(size, make_bank(HEADS, size, device), batch, device),
         ),
         Growth(
             "images",
             "an epoch",
             (1_000, 3_000, 10_000, 30_000, 100_000),
-            lambda size: epoch_seconds(size, folder, device),
+            lambda size: time_epoch(size, folder, device),
         ),
     ]
 
 
-def measure(growth: Growth) -> list[Point]:
-    """Every size in turn; prints each as it is known."""
+def measure(growth: Growth, rate: float) -> list[Point]:
+    """Every size in turn; prints each as it is known. `rate`: FLOP/s of large products."""
     points: list[Point] = []
     for size in growth.sizes:
-        points.append(Point(size, growth.seconds(size)))
-        before = points[-2:][0]
-        expected = before.seconds * size / before.size
+        point = growth.point(size)
+        before = points[-1] if points else point
+        points.append(point)
         print(
-            f"{growth.name} {size}: {points[-1].seconds * 1e3:.1f} ms {growth.timed}, "
-            f"{points[-1].seconds / expected:.2f} of proportional growth",
+            f"{growth.name} {size}: {point.seconds * 1e3:.1f} ms {growth.timed}, "
+            f"{point.seconds * before.size / (before.seconds * size):.2f} of proportional growth, "
+            f"share of the ceiling {point.flops / rate / point.seconds:.2f}",
             flush=True,
         )
     return points
@@ -147,7 +155,8 @@ def main() -> None:
     device = find_device(options.device)
     print(machine())
     kinds = growths(options.batch_size, options.folder, device)
-    found = [(growth, measure(growth)) for growth in kinds]
+    rate = matrix_rate(device, compute_dtype("auto", device))
+    found = [(growth, measure(growth, rate)) for growth in kinds]
     if options.figure is not None:
         draw(found).savefig(options.figure)
 

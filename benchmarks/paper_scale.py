@@ -6,7 +6,8 @@ Writes generated JPEGs (the embedded sample generator, 320x240), extracts untrai
 trains and scores the heads of tables 1, 2b, 3 and 4 with the three commands, each in a process of
 its own, and prints wall time, peak resident memory and disk per stage. Needs about 30 GB of disk
 below DIR, checked first and removed afterwards. A run that was killed, or kept with --keep, goes
-on where it stopped: the stages then report the time of what was left.
+on where it stopped: the stages then report the time of what was left (and a share of the ceiling
+that says nothing).
 """
 
 from __future__ import annotations
@@ -22,8 +23,10 @@ from pathlib import Path
 import joblib
 from PIL import Image
 
+from benchmarks.ceilings import best_forward
 from benchmarks.timing import machine
 from data.images.samples import sample_image
+from data.tools.device import find_device
 
 BYTES_PER_IMAGE = 2_400_000  # of a VGG16 cache, and its JPEG
 COMMAND = "from {module} import main; main(prog_name='{name}')"
@@ -43,8 +46,8 @@ def write_images(folder: Path, count: int, seed: int) -> None:
     parallel(joblib.delayed(write)(index) for index in range(count))
 
 
-def run_stage(name: str, module: str, *options: str) -> None:
-    """One command in a process of its own; prints its wall time and peak memory."""
+def run_stage(name: str, module: str, *options: str) -> float:
+    """One command in a process of its own; prints its wall time, which it returns, and memory."""
     start = time.perf_counter()
     code = COMMAND.format(module=module, name=name)
     process = subprocess.Popen([sys.executable, "-c", code, *options])
@@ -58,6 +61,13 @@ def run_stage(name: str, module: str, *options: str) -> None:
         f"{usage.ru_maxrss / 2**20:.2f} GiB peak resident memory",
         flush=True,
     )
+    return seconds
+
+
+def print_share(seconds: float, images: int) -> None:
+    """How much of the extraction VGG16's convolutions one by one would take."""
+    ceiling = images * best_forward(find_device("auto"))
+    print(f"share of the ceiling of convolutions: {ceiling / seconds:.2f}", flush=True)
 
 
 def main() -> None:
@@ -82,7 +92,8 @@ def main() -> None:
         features, results = str(work / "features"), str(work / "results")
         folders = ["--train", str(work / "train"), "--test", str(work / "test")]
         vgg = ["--backbone", "vgg16", "--weights", "random", "--cache-dir", features]
-        run_stage("extract-features", "extract.cli", *vgg, *folders)
+        seconds = run_stage("extract-features", "extract.cli", *vgg, *folders)
+        print_share(seconds, options.train + options.test)
         size = sum(path.stat().st_size for path in Path(features).rglob("*") if path.is_file())
         print(f"cache: {size / 1e9:.1f} GB", flush=True)
         places = ["--cache-dir", features, "--results-dir", results]
