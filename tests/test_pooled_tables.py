@@ -248,6 +248,18 @@ def test_claims_are_decided_over_seeds_at_matched_numbers_of_classes(tmp_path: P
     assert verdicts["trained-border-3"] == "not measured"
 
 
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [("padding", "zero"), ("patches", "mnist"), ("augshift", "some"), ("value", "x")],
+)
+def test_a_damaged_file_is_named_with_its_row(tmp_path: Path, column: str, value: Any):
+    rows = score(95.0, 0, 1, **DIGITS)
+    rows[1][column] = value
+    write(tmp_path, rows)
+    with pytest.raises(UserError, match=rf"pooled\.csv, row 3: {column} is .*train-backbone"):
+        make_tables(TablesConfig(results_dir=tmp_path, out=tmp_path / "tables"))
+
+
 def test_what_a_claim_lacks_is_trained_by_the_recipe_of_the_others(tmp_path: Path):
     write(tmp_path, score(95.0, 0, 1, **DIGITS, head="linear"))
     command = (

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from data.tools.errors import UserError
-from data.vocabulary import IMAGE_SET_NAME, SCORED_SETS
+from data.vocabulary import IMAGE_SET_NAME, POOLED_CSV, SCORED_SETS
 from probe.metrics import METRICS
 from probe.results import RUN
 
@@ -135,7 +135,8 @@ def remedy(path: Path) -> str:
     """What mends a damaged file: that of a run comes from training, the scores of all from runs."""
     if path.name == RUN or (path.parent / RUN).exists():
         return f"restore the file, or remove {path.parent} and run train-probes again"
-    return "restore the file, or remove it and run train-probes again, which makes it of the runs"
+    command = "train-backbone" if path.name == POOLED_CSV else "train-probes"
+    return f"restore the file, or remove it and run {command} again, which makes it of the runs"
 
 
 def _convert(path: Path, texts: pd.Series, kind: Kind) -> pd.Series:

@@ -7,27 +7,44 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.read.small import read_small
+from analysis.read.columns import LOSS, TEXT, Kind, among, read_csv, whole
 from data.intervals import over_networks
-from data.vocabulary import POOLED_CSV
+from data.vocabulary import PADDINGS, POOLED_CSV
 
 ALL_CLASSES = {"shapes": 10, "digits": 10, "cifar10": 10, "cifar100": 100}
-_TEXTS = [
-    *("task", "network", "head", "downsample", "padding", "patches", "patch_limit", "augshift"),
-    *("optimizer", "metric", "run"),
-]
-_NUMBERS = [
-    *("patch_size", "grid", "classes", "mirror", "learning_rate", "batch_size", "value", "chance"),
-    *("seed", "n_train", "n_test", "epochs", "best_epoch"),
-]
+_SHARE = Kind("a number above 0 and below 1", float, lambda value: 0 < value < 1)
+_RATE = Kind("a number above 0", float, lambda value: value > 0)
+_LAMBDA = Kind("a number of at least 0, or empty", str, lambda text: not text or float(text) >= 0)
+_KINDS = {
+    "task": among("location", "classification"),
+    "head": among("gap", "permute", "linear"),
+    "downsample": among("stride", "blur"),
+    "padding": among(*PADDINGS),
+    "patches": among(*ALL_CLASSES),
+    **dict.fromkeys(("network", "optimizer", "metric", "run"), TEXT),
+    "patch_limit": Kind("a whole number, or empty", str, lambda text: not text or int(text) > 0),
+    "augshift": _LAMBDA,
+    **dict.fromkeys(("patch_size", "grid", "batch_size", "n_train", "n_test", "epochs"), whole(1)),
+    "classes": whole(2),
+    **dict.fromkeys(("mirror", "seed"), whole(0)),
+    "learning_rate": _RATE,
+    "chance": _SHARE,
+    "value": LOSS,
+}
 
 
 def read_pooled(folder: Path) -> pd.DataFrame:
     """The scores in `pooled.csv` and their condition, empty where there are none.
 
     The condition is what moves scores and is no row or column of a table: patches and recipe.
+    Raises `UserError` for a damaged file.
     """
-    scores = read_small(folder / POOLED_CSV, _TEXTS, _NUMBERS, "location|classification")
+    path = folder / POOLED_CSV
+    scores = (
+        read_csv(path, _KINDS, key=["run", "metric"])
+        if path.exists()
+        else pd.DataFrame({name: pd.Series(dtype=object) for name in _KINDS})
+    )
     conditions = [_condition(row) for row in scores.itertuples()]
     return scores.assign(condition=pd.Series(conditions, scores.index, dtype=object))
 
@@ -36,9 +53,9 @@ def _condition(row: Any) -> str:
     limit = f"at most {row.patch_limit} patches" if row.patch_limit else "the whole set"
     mirrored = ", mirrored at random" if row.mirror else ""
     return (
-        f"trained on {row.patches}, {row.patch_size:.0f}x{row.patch_size:.0f} pixels, {limit}"
-        f"{mirrored}; {row.epochs:.0f} epochs of {row.optimizer} at {row.learning_rate:g} in "
-        f"batches of {row.batch_size:.0f}"
+        f"trained on {row.patches}, {row.patch_size}x{row.patch_size} pixels, {limit}"
+        f"{mirrored}; {row.epochs} epochs of {row.optimizer} at {row.learning_rate:g} in "
+        f"batches of {row.batch_size}"
     )
 
 

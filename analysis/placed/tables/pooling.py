@@ -79,10 +79,10 @@ def _network(row: Any) -> str:
 
 
 def _trained_column(row: Any) -> str:
-    size = f"{row.grid:.0f}x{row.grid:.0f}"
+    size = f"{row.grid}x{row.grid}"
     if row.task == "location":
         return f"location {size}"
-    fewer = f", {row.classes:.0f} classes" if row.classes < ALL_CLASSES[row.patches] else ""
+    fewer = f", {row.classes} classes" if row.classes < ALL_CLASSES[row.patches] else ""
     return f"image classification {size}{fewer}"
 
 

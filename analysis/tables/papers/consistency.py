@@ -96,7 +96,7 @@ def _in_order(cells: pd.DataFrame) -> pd.DataFrame:
 def _model(row: Any) -> str:
     head = "" if row.head == "linear" else f", {row.head} head"
     fewer = row.classes < ALL_CLASSES[row.patches]
-    return f"{row.network}{head}{variant(row)}" + (f", {row.classes:.0f} classes" if fewer else "")
+    return f"{row.network}{head}{variant(row)}" + (f", {row.classes} classes" if fewer else "")
 
 
 def _best_lambda(part: pd.DataFrame) -> str:
