@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
+from itertools import islice
 
 import h5py
 import torch
@@ -30,7 +31,8 @@ def measure_statistics(
     On the CPU, in fp32 and one thread whatever the device, so that it depends on as little as
     possible: sums that several threads share are rounded in another order.
     """
-    rows = [row for row, record in enumerate(images.records) if record.images == "train"][:IMAGES]
+    trained = (row for row, record in enumerate(images.records) if record.images == "train")
+    rows = list(islice(trained, IMAGES))
     if not rows:
         raise UserError(
             f"{backbone.name} with random weights needs training images to estimate the "

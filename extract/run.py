@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from data.cache.shards import SHARD_IMAGES
+from data.cache.shards import SHARD_IMAGES, shard_rows
 from data.images.source import ImageSource
 from data.tools.errors import UserError
 from data.tools.parallel import run_tasks
@@ -17,7 +18,7 @@ from extract.backbones.backbone import Backbone
 from extract.config import ExtractConfig
 from extract.shards.job import Job, run_task
 from extract.shards.pipeline import ShardReport
-from extract.shards.prepare import prepare
+from extract.shards.prepare import look_at, prepare
 
 TASK_SHARDS = 4  # at most, so that a worker that dies takes little work with it
 MOST_ROUNDS = 3  # of mending shards: what is damaged again and again is the disk
@@ -57,7 +58,7 @@ def extract_features(
         with cache.alone():
             job.settle()
         try:
-            _fill(job, backbone)
+            _fill(job, backbone, images)
         except UserError:
             with cache.alone():
                 cache.abandon()
@@ -65,14 +66,20 @@ def extract_features(
     return folder
 
 
-def _fill(job: Job, backbone: Backbone | None) -> None:
+def _fill(
+    job: Job, backbone: Backbone | None, images: Mapping[str, Any] | ImageSource | None
+) -> None:
     """Compute this job's shards that are missing, and complete the cache if that is all of them."""
     cache, report = job.cache, ShardReport()
     own = cache.all_shards[job.config.shard_index :: job.config.num_shards]
     for _ in range(MOST_ROUNDS):
         missing = cache.missing(own)
         if missing:
+            rows = chain.from_iterable(shard_rows(shard, len(job.images)) for shard in missing)
+            job = look_at(job, rows, images)
             report.add(_extract(job, missing, backbone))
+        if not cache.absent():  # whoever completes the cache looks at every image
+            job = look_at(job, range(len(job.images)), images)
         with cache.alone():
             if cache.complete(report.sha256, own):
                 return

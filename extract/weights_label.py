@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from data.cache.files.manifest import MANIFEST, read_manifest
+from data.cache.files.manifest import MANIFEST, read_identity
 from data.tools.errors import UserError
 from extract.backbones.backbone import Backbone
 from extract.backbones.checkpoints.label import DIGITS, RESERVED
@@ -33,7 +33,7 @@ def _known(config: ExtractConfig, backbone: str) -> set[tuple[str, str]]:
     known = set()
     for path in config.cache_dir.glob(f"*/{MANIFEST}"):
         try:
-            identity = read_manifest(path.parent).identity
+            identity = read_identity(path.parent)
         except (UserError, OSError):
             continue  # not ours, or damaged: who opens it will say so
         if identity.backbone == backbone:

@@ -1,7 +1,9 @@
 """What was found in image files: believed while they are the same, and no reason to fail."""
 
+import hashlib
 import os
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,14 +11,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from data.cache.reader import FeatureCache
 from data.images import folder
 from data.images.decoding import UnreadableError
-from data.images.files import scan_index
-from data.images.files.scan_index import ScanIndex, Verdict
+from data.images.files import scan_index, stamps
+from data.images.files.kept_verdicts import Verdict
+from data.images.files.scan_index import ScanIndex
 from data.images.image_set import ImageSet, open_images
+from data.tools.errors import UserError
 from extract.run import extract_features
 from extract.shards.prepare import SCANS
-from tests.extraction import make_photos, small_config
+from tests.extraction import contents, make_photos, small_config
 
 FILES = 12
 
@@ -39,7 +44,7 @@ def examined(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         return decode(path, size)
 
     monkeypatch.setattr(folder, "_decode_file", counted)
-    monkeypatch.setattr(scan_index, "FRESH", -1)
+    monkeypatch.setattr(stamps, "FRESH", -1)
     return names
 
 
@@ -114,7 +119,7 @@ def test_a_file_just_written_is_not_believed(
     photos: Path, tmp_path: Path, examined: list[str], monkeypatch: pytest.MonkeyPatch
 ):
     """It may change once more within one tick of the disk's clock, to the same size."""
-    monkeypatch.setattr(scan_index, "FRESH", 2 * 10**9)
+    monkeypatch.setattr(stamps, "FRESH", 2 * 10**9)
     look(photos, tmp_path)
     examined.clear()
     look(photos, tmp_path)
@@ -130,7 +135,7 @@ def test_a_file_changed_while_it_was_examined_is_not_believed(photos: Path, tmp_
         return Verdict("0" * 64)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(scan_index, "FRESH", -1)
+        patch.setattr(stamps, "FRESH", -1)
         assert list(scan_index_of.verdicts([path.name], examine)) == [Verdict("0" * 64)]
         again = ScanIndex(tmp_path, photos / "train", 1)
         assert list(again.verdicts([path.name], lambda _: Verdict("1" * 64))) == [Verdict("1" * 64)]
@@ -207,10 +212,10 @@ def test_a_full_disk_is_a_line(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ):
-    def full(path: Path, content: Any) -> None:
+    def full(path: Path) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(scan_index, "write_bytes", full)
+    monkeypatch.setattr(scan_index, "writing", full)
     assert look(photos, tmp_path).records == look(photos, None).records
     assert capsys.readouterr().err.count("is not kept for the next run") == 2
 
@@ -224,7 +229,7 @@ def test_an_interrupted_look_keeps_what_it_had_examined(photos: Path, tmp_path: 
         return Verdict(name[6:9] + "0" * 61)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(scan_index, "FRESH", -1)
+        patch.setattr(stamps, "FRESH", -1)
         with pytest.raises(KeyboardInterrupt):
             list(ScanIndex(tmp_path, photos / "train", 1).verdicts(names, interrupted))
         asked: list[str] = []
@@ -269,3 +274,187 @@ def test_an_array_job_and_a_resumed_run_decode_their_own_shards_alone(
     examined.clear()
     extract_features(small_config(photos, tmp_path / "features"))
     assert not examined
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of the files, and folders, that are asked for their stamps."""
+    names: list[str] = []
+    ask = stamps._ask
+
+    def counted(path: str) -> stamps.Stamp:
+        names.append(Path(path).name)
+        return ask(path)
+
+    monkeypatch.setattr(stamps, "_ask", counted)
+    return names
+
+
+@pytest.mark.parametrize("limit", [None, 1, 5, FILES, FILES + 5])
+def test_a_believed_folder_gives_the_same_and_asks_no_image(
+    limit: int | None, photos: Path, tmp_path: Path, examined: list[str], asked: list[str]
+):
+    (photos / "train" / "notes.txt").write_text("of no image")
+    plain = look(photos, None, limit=limit)
+    look(photos, tmp_path / "scans", limit=limit)
+    examined.clear()
+    asked.clear()
+    found = look(photos, tmp_path / "scans", limit=limit, look_at_all=False)
+    assert not examined
+    assert sorted(asked) == ["broken.png", "notes.txt", "test", "train"]
+    assert found.records == plain.records
+    assert (found.bad, found.notes, len(found)) == (plain.bad, plain.notes, len(plain))
+    assert found.unchanged(range(len(found)))
+    np.testing.assert_array_equal(found.load(0), plain.load(0))
+
+
+def test_more_than_was_examined_is_not_believed(photos: Path, tmp_path: Path, examined: list[str]):
+    look(photos, tmp_path / "scans", limit=5)
+    found = look(photos, tmp_path / "scans", limit=6, look_at_all=False)
+    assert found.records == look(photos, None, limit=6).records
+
+
+def add(photos: Path) -> None:
+    (photos / "train" / "another.png").write_bytes((photos / "test/photo-000.png").read_bytes())
+
+
+def add_in_a_new_folder(photos: Path) -> None:
+    (photos / "train" / "more").mkdir()
+    (photos / "train" / "more" / "a.png").write_bytes((photos / "test/photo-000.png").read_bytes())
+
+
+def remove(photos: Path) -> None:
+    (photos / "train" / "photo-002.png").unlink()
+
+
+def rename(photos: Path) -> None:
+    (photos / "train" / "photo-002.png").rename(photos / "train" / "photo-900.png")
+
+
+def exchange(photos: Path) -> None:
+    (photos / "test" / "photo-001.png").replace(photos / "train" / "photo-002.png")
+
+
+def mend(photos: Path) -> None:
+    (photos / "train" / "broken.png").write_bytes((photos / "test/photo-001.png").read_bytes())
+
+
+def make_an_image_of_a_text(photos: Path) -> None:
+    (photos / "train" / "notes").write_bytes((photos / "test/photo-001.png").read_bytes())
+
+
+@pytest.mark.parametrize(
+    "change",
+    [add, add_in_a_new_folder, remove, rename, exchange, mend, make_an_image_of_a_text],
+    ids=lambda change: change.__name__,
+)
+def test_a_folder_that_changed_is_not_believed(
+    change: Callable[[Path], None], photos: Path, tmp_path: Path, examined: list[str]
+):
+    (photos / "train" / "notes").write_text("an image some day")
+    before = look(photos, tmp_path / "scans")
+    change(photos)
+    found = look(photos, tmp_path / "scans", look_at_all=False)
+    assert found.records == look(photos, None).records != before.records
+    again = look(photos, tmp_path / "scans", look_at_all=False)
+    assert found.records == again.records
+
+
+def test_a_folder_just_changed_is_not_believed(
+    photos: Path, tmp_path: Path, examined: list[str], monkeypatch: pytest.MonkeyPatch, asked: Any
+):
+    """One more file may come within one tick of the disk's clock."""
+    look(photos, tmp_path / "scans")
+    monkeypatch.setattr(stamps, "FRESH", 10**12)
+    os.utime(photos / "train")
+    look(photos, tmp_path / "scans")
+    asked.clear()
+    look(photos, tmp_path / "scans", look_at_all=False)
+    assert "photo-004.png" in asked
+
+
+def test_a_believed_image_that_was_rewritten_in_place_is_changed(
+    photos: Path, tmp_path: Path, examined: list[str]
+):
+    look(photos, tmp_path / "scans")
+    (photos / "train" / "photo-003.png").write_bytes((photos / "test/photo-001.png").read_bytes())
+    found = look(photos, tmp_path / "scans", look_at_all=False)
+    assert found.unchanged([0, 1, 2, 4, FILES, len(found) - 1])
+    assert not found.unchanged([3])
+    with pytest.raises(UserError, match="its contents differ"):
+        found.load(3)
+
+
+THREE = {"num_shards": 3}  # of one shard each: 130 train images, 10 of test, 10 synthetic
+
+
+@pytest.fixture
+def begun(tmp_path: Path, examined: list[str]) -> tuple[Path, Path]:
+    """Photographs, and the caches' folder after the first of three jobs."""
+    photos = make_photos(tmp_path / "photos")
+    extract_features(small_config(photos, tmp_path / "features", **THREE))
+    return photos, tmp_path / "features"
+
+
+def rewrite(photos: Path, number: int) -> None:
+    other = photos / "test" / "photo-000.png"
+    (photos / "train" / f"photo-{number:03d}.png").write_bytes(other.read_bytes())
+
+
+def test_a_job_looks_at_its_own_shards(begun: tuple[Path, Path], asked: list[str]):
+    photos, caches = begun
+    extract_features(small_config(photos, caches, **THREE, shard_index=1))
+    own = {f"photo-{number:03d}.png" for number in range(128)}  # the first 64 calibrate
+    assert set(asked) == own | {"train", "test"}
+
+
+def test_a_job_refuses_its_images_where_they_changed(begun: tuple[Path, Path]):
+    photos, caches = begun
+    rewrite(photos, 100)
+    for _ in range(2):
+        with pytest.raises(UserError, match=r"1 changed \(first train photo-100.png\)"):
+            extract_features(small_config(photos, caches, **THREE, shard_index=1))
+
+
+def test_the_job_that_completes_refuses_the_images_of_others(begun: tuple[Path, Path]):
+    photos, caches = begun
+    rewrite(photos, 100)
+    last = small_config(photos, caches, **THREE, shard_index=2)
+    extract_features(last)  # which neither needs the image nor completes
+    with pytest.raises(UserError, match=r"1 changed \(first train photo-100.png\)"):
+        extract_features(small_config(photos, caches, **THREE, shard_index=1))
+
+
+def test_images_of_shards_that_are_there_are_looked_at_in_the_end(begun: tuple[Path, Path]):
+    photos, caches = begun
+    extract_features(small_config(photos, caches, **THREE, shard_index=1))
+    rewrite(photos, 100)
+    with pytest.raises(UserError, match=r"1 changed \(first train photo-100.png\)"):
+        extract_features(small_config(photos, caches))
+    (folder,) = [path.parent for path in caches.glob("*/manifest.json")]
+    assert not (folder / "cache.h5").exists()
+
+
+def test_a_complete_cache_of_changed_images_is_told(begun: tuple[Path, Path]):
+    photos, caches = begun
+    extract_features(small_config(photos, caches))
+    rewrite(photos, 100)
+    with pytest.raises(UserError, match=r"1 changed \(first train photo-100.png\)"):
+        extract_features(small_config(photos, caches, **THREE))
+
+
+def test_images_touched_meanwhile_complete_the_same_cache(begun: tuple[Path, Path], tmp_path: Path):
+    photos, caches = begun
+    for number in (3, 100, 129):
+        (photos / "train" / f"photo-{number:03d}.png").touch()
+    folder = extract_features(small_config(photos, caches))
+    other = extract_features(small_config(photos, tmp_path / "others"))
+    assert contents(folder) == contents(other)
+
+
+def test_an_image_changed_between_two_networks_is_taken_as_it_is(begun: tuple[Path, Path]):
+    photos, caches = begun
+    rewrite(photos, 100)
+    folder = extract_features(small_config(photos, caches, padding="reflect"))
+    own = (photos / "train" / "photo-100.png").read_bytes()
+    assert FeatureCache(folder).records[100].sha256 == hashlib.sha256(own).hexdigest()

@@ -46,6 +46,11 @@ class Images:
     counts: Mapping[str, int] = field(default_factory=dict)  # image set -> images
     sha256: str = ""  # over set, name and SHA-256 of each
 
+    @property
+    def total(self) -> int:
+        """How many, of all sets."""
+        return sum(self.counts.values())
+
 
 @dataclass(frozen=True)
 class Calibration:

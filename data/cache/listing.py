@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from data.cache.files.locks import LOCK, CacheLocks
-from data.cache.files.manifest import read_manifest
+from data.cache.files.manifest import read_identity
 from data.cache.files.members import INDEX, MANIFEST, cache_files, remove_leftovers, shard_name
 from data.cache.reader import FeatureCache
 from data.cache.shards import shard_count
@@ -28,7 +28,7 @@ def cache_listing(cache_dir: Path) -> str:
 def cache_state(folder: Path) -> str:
     """Complete, how far it is, or what is wrong with it."""
     try:
-        images = len(read_manifest(folder).records)
+        images = read_identity(folder).images.total
         if (folder / INDEX).exists():
             FeatureCache(folder)
             return f"complete, {images} images"
@@ -47,7 +47,7 @@ def remove_cache(folder: Path) -> str:
     """
     if not (folder / MANIFEST).is_file():
         raise UserError(f"{folder} is no feature cache (it has no {MANIFEST}): nothing was removed")
-    shards = range(shard_count(len(read_manifest(folder).records)))
+    shards = range(shard_count(read_identity(folder).images.total))
     size = _bytes(folder)
     with ExitStack() as held:
         locks = held.enter_context(CacheLocks(folder))

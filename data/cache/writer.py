@@ -6,10 +6,18 @@ import json
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
 from data.cache.files.locks import CacheLocks
-from data.cache.files.manifest import Manifest, differences, is_manifest, read_manifest
+from data.cache.files.manifest import (
+    Manifest,
+    describe_images,
+    differences,
+    is_manifest,
+    read_identity,
+    read_manifest,
+)
 from data.cache.files.members import (
     CALIBRATION,
     INDEX,
@@ -22,6 +30,7 @@ from data.cache.identity import MAKING, NEVER_COMPARED, Calibration
 from data.cache.index import DamagedShardError, shard_fault, write_index
 from data.cache.reader import FeatureCache, OtherRecipeError
 from data.cache.shards import shard_count, shard_rows
+from data.images.source import ImageRecord
 from data.tools.errors import UserError
 from data.tools.files import FileStamp, file_stamp, read_bytes, write_bytes
 from data.tools.terminal import say
@@ -89,13 +98,20 @@ class CacheWriter:
             stamp = file_stamp(self.folder / MANIFEST)
             if stamp is not None and stamp == self._owned:
                 return  # a long one takes seconds to read, and there are many shards
-            found = read_manifest(self.folder).digest
+            found = read_identity(self.folder).digest
         if found != self.manifest.digest:
             raise UserError(
                 f"{self.folder} was deleted or begun anew by another run while this one was at "
                 "work: nothing of this one was mixed in; run it again, or use another --cache-dir"
             )
         self._owned = stamp
+
+    def check_images(self, now: Sequence[ImageRecord]) -> None:
+        """Raise `UserError`, with the differences, unless these are the images of the cache."""
+        identity = replace(self.manifest.identity, images=describe_images(now))
+        found = differences(self.manifest, Manifest(identity, now))
+        if found:
+            raise UserError(_other_cache(self.folder, found))
 
     def is_complete(self) -> bool:
         """Whether the folder holds this cache, whole as far as opening it tells.
@@ -126,7 +142,7 @@ class CacheWriter:
         when work on another cache is in the folder, and when its disk has no room. Call it alone.
         """
         before = self._unfinished(calibrated=measure is not None)
-        self.check_space(self._absent())
+        self.check_space(self.absent())
         if before is None:
             statistics = self._measure(measure, audit)
             self._refuse_foreign_shards()
@@ -154,9 +170,9 @@ class CacheWriter:
 
         Raises `UserError` when they were made from something else.
         """
-        if not (self.folder / MANIFEST).exists() or len(self._absent()) == len(self.all_shards):
+        if not (self.folder / MANIFEST).exists() or len(self.absent()) == len(self.all_shards):
             return list(self.all_shards)
-        before = read_manifest(self.folder)
+        before = self._kept_manifest()
         self._refuse_differences(before)
         return [s for s in self.all_shards if shard_fault(self.folder, s, before) is not None]
 
@@ -164,7 +180,7 @@ class CacheWriter:
         """Those of `shards` that are not there, or not right."""
         return [s for s in shards if shard_fault(self.folder, s, self.manifest) is not None]
 
-    def _absent(self) -> list[int]:
+    def absent(self) -> list[int]:
         """Shards that no file is there of, which is quicker to say than whether it is right."""
         names = {path.name for path in cache_files(self.folder)}
         return [shard for shard in self.all_shards if shard_name(shard) not in names]
@@ -178,7 +194,7 @@ class CacheWriter:
         self.check_owner()
         if self.missing(own):
             return False
-        missing = self._absent() or self.missing(self.all_shards)
+        missing = self.absent() or self.missing(self.all_shards)
         if missing:
             say(
                 f"{len(missing)} of {len(self.all_shards)} shards are still missing: the job that "
@@ -186,6 +202,7 @@ class CacheWriter:
             )
             return True
         if not self.is_complete():
+            self.manifest = read_manifest(self.folder)  # no job has read all of it yet
             try:
                 write_index(self.folder, self.manifest, known)
             except DamagedShardError as error:
@@ -243,7 +260,7 @@ class CacheWriter:
         self._refuse_foreign_manifest()
         try:
             stamp = file_stamp(self.folder / MANIFEST)
-            before = read_manifest(self.folder)
+            before = self._kept_manifest()
             # The statistics are measured once: whether they are the same is seen when read.
             self._refuse_differences(before)
             if calibrated != (before.identity.calibration is not None):
@@ -255,18 +272,26 @@ class CacheWriter:
         self._owned = stamp
         return before
 
+    def _kept_manifest(self) -> Manifest:
+        """That in the folder; what it lists is read only where its images are not these."""
+        identity = read_identity(self.folder)
+        if identity.images != self.manifest.identity.images:
+            return read_manifest(self.folder)
+        return replace(self.manifest, identity=identity)
+
     def _refuse_differences(self, before: Manifest, ignore: Sequence[str] = ()) -> None:
         ignored = (*NEVER_COMPARED, "calibration", *ignore)
         found = differences(before, self.manifest, ignore=ignored)
         if found:
-            raise UserError(
-                f"{self.folder} was made from something else [{'; '.join(found)}]: {_WAYS_OUT}"
-            )
+            raise UserError(_other_cache(self.folder, found))
 
     def _refuse_foreign_manifest(self) -> None:
         """Raise `UserError` when the folder's manifest.json is somebody else's."""
         path = self.folder / MANIFEST
         if not path.exists():
+            return
+        with suppress(UserError):
+            read_identity(self.folder)
             return
         try:
             ours = is_manifest(json.loads(read_bytes(path)))
@@ -292,7 +317,7 @@ class CacheWriter:
         """All shards that a process may be writing here: of this cache, or of the one before."""
         images = len(self.manifest.records)
         with suppress(UserError, OSError):  # none there, or damaged
-            images = max(images, len(read_manifest(self.folder).records))
+            images = max(images, read_identity(self.folder).images.total)
         return range(shard_count(images))
 
     def _measure(self, measure: Measure | None, audit: Audit) -> bytes | None:
@@ -326,3 +351,7 @@ class CacheWriter:
                 "another --cache-dir"
             ) from error
         remove_leftovers(self.folder)
+
+
+def _other_cache(folder: Path, differences: Sequence[str]) -> str:
+    return f"{folder} was made from something else [{'; '.join(differences)}]: {_WAYS_OUT}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -19,8 +19,11 @@ from data.images.decoding import (
     read_image_file,
 )
 from data.images.files.formats import RAW_SUFFIXES
-from data.images.files.scan_index import ScanIndex, Verdict
-from data.images.files.walk import find_files
+from data.images.files.kept_verdicts import Verdict
+from data.images.files.scan_index import Remembered, ScanIndex
+from data.images.files.stamps import Stamped, Stamps
+from data.images.files.walk import Found, find_files
+from data.images.records import SetRecords
 from data.images.source import BadImage, ImageRecord
 from data.machine.budget import Budget
 from data.machine.faults import with_retries
@@ -36,10 +39,12 @@ class FileImages:
     """Images that are files."""
 
     root: Path | None  # names are relative to it; None: a list of files
-    records: tuple[ImageRecord, ...]
+    records: Sequence[ImageRecord]
     image_size: int  # pixels a side
     bad: tuple[BadImage, ...] = ()  # files that look like images and cannot be used
     notes: tuple[str, ...] = ()
+    # What each was when it was looked at, where that was not in this run.
+    remembered: Stamps | None = field(default=None, compare=False)
 
     @property
     def place(self) -> str:
@@ -62,6 +67,13 @@ class FileImages:
             raise UserError(f"{path} {remedy} (its contents differ)")
         return pixels
 
+    def unchanged(self, rows: Sequence[int]) -> bool:
+        """Whether these were looked at in this run, or are what they were."""
+        if self.remembered is None:
+            return True
+        names = [self.records[row].name for row in rows]
+        return Stamped(names, self.remembered[rows]).unchanged(self.root or Path())
+
 
 def scan_folder(
     images: str,
@@ -70,29 +82,48 @@ def scan_folder(
     image_size: int,
     num_workers: int,
     scans: Path | None,
+    *,
+    look_at_all: bool,
 ) -> FileImages:
     """Every image below `folder`, ordered by path, until `limit` of them are good.
 
-    `scans`: folder of the indexes that spare decoding what is known (`ScanIndex`).
+    `scans`: folder of the indexes that spare decoding what is known (`ScanIndex`); without
+    `look_at_all`, looking at the files too (`FileImages.unchanged`).
 
     Raises `UserError` when the folder does not exist or holds no image that can be decoded.
     """
+    index = ScanIndex(scans, folder, num_workers)
+    remembered = None if look_at_all else index.remembered(limit)
+    if remembered is not None:
+        return _of_index(images, folder, image_size, remembered)
     found = find_files(folder, num_workers)
     if not found.names:
         raise UserError(
             f"no images in {str(folder)!r} ({found}): give a folder with files such as .jpg and "
             ".png, or PIL's other formats"
         )
-    index = ScanIndex(scans, folder, num_workers)
+    index.hold(found)
     good, bad = _examine(images, folder, found.names, limit, image_size, index)
     if not good:
         raise UserError(
             f"none of the {len(bad)} images in {str(folder)!r} can be decoded "
             f"({bad[0].name}: {bad[0].reason}): give another folder"
         )
-    notes = [f"left out of the {images} images: {found}"] if found.left_out else []
-    notes += _one_folder_note(images, [record.name for record in good], found.names)
-    return FileImages(folder, tuple(good), image_size, tuple(bad), tuple(notes))
+    notes = _notes(images, found, [record.name for record in good])
+    return FileImages(folder, tuple(good), image_size, tuple(bad), notes)
+
+
+def _of_index(images: str, folder: Path, image_size: int, found: Remembered) -> FileImages:
+    """The images of a folder as they are known from earlier looks."""
+    records = SetRecords(images, found.good, found.sha256)
+    bad = tuple(BadImage(name, images, reason) for name, reason in found.bad)
+    notes = _notes(images, found.found, found.good)
+    return FileImages(folder, records, image_size, bad, notes, found.stamps)
+
+
+def _notes(images: str, found: Found, used: Sequence[str]) -> tuple[str, ...]:
+    left_out = [f"left out of the {images} images: {found}"] if found.left_out else []
+    return (*left_out, *_one_folder_note(images, used, found.names))
 
 
 def scan_files(
@@ -116,7 +147,7 @@ def scan_files(
 
 
 def _examine(
-    images: str, root: Path, names: list[str], limit: int | None, size: int, index: ScanIndex
+    images: str, root: Path, names: Sequence[str], limit: int | None, size: int, index: ScanIndex
 ) -> tuple[list[ImageRecord], list[BadImage]]:
     """Take files in order until `limit` are good: those that are, and those that are not."""
     good: list[ImageRecord] = []
@@ -192,15 +223,15 @@ def _bytes_of(path: Path) -> int:
         return 0  # reading says why
 
 
-def _one_folder_note(images: str, used: list[str], found: list[str]) -> list[str]:
+def _one_folder_note(images: str, used: Sequence[str], found: Sequence[str]) -> list[str]:
     """A line where a limit has left one folder of several, and so perhaps one class."""
     if used[-1:] == found[-1:]:  # the limit has cut off nothing
         return []
-    folders = {PurePosixPath(name).parent for name in found}
-    left = {PurePosixPath(name).parent for name in used}
+    folders = {name.rpartition("/")[0] for name in found}
+    left = {name.rpartition("/")[0] for name in used}
     if len(left) > 1 or len(folders) == 1:
         return []
     return [
         f"the limit takes {len(used)} {images} images from one folder of {len(folders)}, "
-        f"{left.pop()}: the first in order, perhaps of one class"
+        f"{left.pop() or '.'}: the first in order, perhaps of one class"
     ]

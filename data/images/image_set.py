@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from data.images.arrays import ArrayImages, hash_arrays
 from data.images.decoding import fit
 from data.images.folder import FileImages, scan_files, scan_folder
 from data.images.generated import SAMPLES, SYNTHETIC, generate_images
+from data.images.records import StudyRecords
 from data.images.source import BadImage, ImageRecord, ImageSource, shared_images
 from data.tools.errors import UserError
 from data.tools.printable import printable
@@ -34,25 +35,36 @@ class ImageSet:
     score_transposed: bool = False  # all but the training images are given transposed
 
     @cached_property
-    def records(self) -> tuple[ImageRecord, ...]:
+    def records(self) -> StudyRecords:
         """The images of all sets, in order."""
-        return tuple(
-            record if record.images == images else replace(record, images=images)
-            for images, source in self.sources.items()
-            for record in source.records
-        )
+        return StudyRecords({images: source.records for images, source in self.sources.items()})
 
     @property
     def bad(self) -> tuple[BadImage, ...]:
         """What looks like an image and cannot be used."""
         return tuple(bad for source in self.sources.values() for bad in getattr(source, "bad", ()))
 
-    @cached_property
-    def _ends(self) -> list[int]:
-        return list(accumulate(len(source.records) for source in self.sources.values()))
-
     def __len__(self) -> int:
-        return self._ends[-1]
+        return len(self.records)
+
+    def unchanged(self, rows: Iterable[int]) -> bool:
+        """Whether all files of these images have been looked at, or are as when they were.
+
+        Where an index of earlier looks was believed (`open_images`), few have been.
+        """
+        by_set: dict[int, list[int]] = defaultdict(list)
+        for row in rows:
+            number, index = self._place(row)
+            by_set[number].append(index)
+        sources = list(self.sources.values())
+        checks = ((getattr(sources[n], "unchanged", None), own) for n, own in by_set.items())
+        return all(check is None or check(own) for check, own in checks)
+
+    def _place(self, row: int) -> tuple[int, int]:
+        """The number of the set that a row is of, and its index there."""
+        ends = self.records.ends
+        number = bisect_right(ends, row)
+        return number, row - (ends[number - 1] if number else 0)
 
     def load(self, index: int) -> NDArray[np.uint8]:
         """The image of `records[index]`, (image_size, image_size, 3) uint8 RGB.
@@ -74,9 +86,9 @@ class ImageSet:
         return replace(self, sources=sources, image_size=size)
 
     def _upright(self, index: int) -> NDArray[np.uint8]:
-        number = bisect_right(self._ends, index)
+        number, own = self._place(index)
         source = list(self.sources.values())[number]
-        pixels = source.load(index - (self._ends[number - 1] if number else 0))
+        pixels = source.load(own)
         if pixels.shape == (self.image_size, self.image_size, 3) and pixels.dtype == np.uint8:
             return pixels
         if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8:
@@ -121,6 +133,7 @@ def open_images(
     num_workers: int,
     image_size: int = IMAGE_SIZE,
     scans: Path | None = None,
+    look_at_all: bool = True,
 ) -> ImageSet:
     """Every image of a study: train, test, sets of other names, black (1), white (1), noise (8).
 
@@ -134,6 +147,8 @@ def open_images(
         num_workers: threads that decode.
         image_size: pixels a side of the images loaded.
         scans: folder of what earlier looks at files found (`data.images.files.scan_index`).
+        look_at_all: ask every file whether it has changed since `scans` came to know it. Otherwise
+            folders are asked alone, where nothing is missing there: see `ImageSet.unchanged`.
 
     Files are ordered by their path relative to the folder. Each is decoded once here, or was so
     when `scans` came to know it, so a record stands for an image that can be loaded; what cannot
@@ -147,7 +162,7 @@ def open_images(
         raise UserError(f"seed {seed} is negative: give 0 or more")
     if image_size < 1:
         raise UserError(f"image size {image_size} is no size: give 1 or more pixels")
-    opening = _Opening(limit, seed, num_workers, image_size, scans)
+    opening = _Opening(limit, seed, num_workers, image_size, scans, look_at_all)
     given = _by_set(images) if isinstance(images, ImageSource) else images
     sources: dict[str, ImageSource] = {}
     for name, content in ({"train": None, "test": None} | dict(given)).items():
@@ -192,6 +207,7 @@ class _Opening:
     num_workers: int
     image_size: int
     scans: Path | None = None
+    look_at_all: bool = True
 
     def source(self, name: str, content: Any) -> ImageSource:
         """The set `name` of what `open_images` takes."""
@@ -203,7 +219,7 @@ class _Opening:
             rows = tuple(range(len(content.records))[: self.limit])
             return _Rows(content, rows, tuple(getattr(content, "bad", ())))
         if isinstance(content, str | Path):
-            return scan_folder(name, Path(content), *self._scanning)
+            return scan_folder(name, Path(content), *self._scanning, look_at_all=self.look_at_all)
         if isinstance(content, Sequence) and content and isinstance(content[0], str | Path):
             paths = [Path(path) for path in content]
             return scan_files(name, paths, *self._scanning)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from data.vocabulary import SYNTHETIC_SETS
 
 
-@dataclass(frozen=True, slots=True)  # there may be millions
-class ImageRecord:
+class ImageRecord(NamedTuple):  # there may be millions
     """One image of a set."""
 
     name: str  # path relative to the set's folder, or "sample-00012"
@@ -32,10 +31,12 @@ class BadImage:
 
 def shared_images(records: Sequence[ImageRecord]) -> list[str]:
     """A line for every other set that holds images of the training set, by their hashes."""
-    trained = {record.sha256: record.name for record in records if record.images == "train"}
+    scored = [r for r in records if r.images not in ("train", *SYNTHETIC_SETS)]
+    wanted = {record.sha256 for record in scored}
+    trained = {r.sha256: r.name for r in records if r.images == "train" and r.sha256 in wanted}
     shared: dict[str, list[ImageRecord]] = {}
-    for record in records:
-        if record.sha256 in trained and record.images not in ("train", *SYNTHETIC_SETS):
+    for record in scored:
+        if record.sha256 in trained:
             shared.setdefault(record.images, []).append(record)
     return [
         f"{len(both)} images are in both train and {images} (the first is "

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,10 @@ import joblib
 import torch
 
 from data.cache.files.manifest import Manifest, describe_images
-from data.cache.files.members import INDEX
+from data.cache.files.members import INDEX, shard_name
 from data.cache.identity import Identity
 from data.cache.names import cache_name
-from data.cache.shards import compression_filters
+from data.cache.shards import compression_filters, shard_count, shard_rows
 from data.cache.writer import CacheWriter
 from data.images.image_set import ImageSet, open_images
 from data.images.source import ImageSource
@@ -23,6 +24,7 @@ from data.tools.errors import UserError
 from data.tools.files import check_writable
 from data.tools.terminal import say
 from extract.backbones.backbone import Backbone
+from extract.calibration import IMAGES as CALIBRATION_IMAGES
 from extract.config import ExtractConfig
 from extract.engine import check_engine
 from extract.identity import describe_extraction
@@ -47,28 +49,66 @@ def prepare(
 ) -> Job:
     """Everything that can be refused, the quick things first.
 
-    A `dry` one writes nothing: not even what it finds in folders of images is kept, nor is tried
-    whether the cache can be written.
+    Where the images are known from earlier runs, the files of this job's own missing shards alone
+    are looked at; `look_at` looks at others. A `dry` one writes nothing: not even what it finds in
+    folders of images is kept, nor is tried whether the cache can be written.
     """
     command = command or ("" if backbone or images else config.command)
     device, backbone, identity = _describe(config, backbone)
     folder = config.cache_dir / cache_name(identity)
     if not dry:
         _check_folder(config, folder)
+    scans = None if dry else config.cache_dir / SCANS
+    found = _open(config, images, scans, look_at_all=False)
+    if not found.unchanged(_rows_needed(config, folder, len(found))):
+        found = _open(config, images, scans, look_at_all=True)
+    _report_images(found, config.strict)
+    described = describe_images(found.records)
+    identity = replace(identity, images=described, sources=found.places, command=command)
+    manifest = Manifest(identity, found.records, found.bad)
+    return Job(config, device, backbone, found, CacheWriter(folder, manifest))
+
+
+def look_at(job: Job, rows: Iterable[int], images: Mapping[str, Any] | ImageSource | None) -> Job:
+    """The job, once the files of these rows have been asked whether they have changed.
+
+    Raises `UserError`, with the differences, when the images are no longer those of the cache.
+    """
+    if job.images.unchanged(rows):
+        return job
+    found = _open(job.config, images, job.config.cache_dir / SCANS, look_at_all=True)
+    job.cache.check_images(found.records)
+    return replace(job, images=found)
+
+
+def _open(
+    config: ExtractConfig,
+    images: Mapping[str, Any] | ImageSource | None,
+    scans: Path | None,
+    *,
+    look_at_all: bool,
+) -> ImageSet:
+    """The images that the configuration names, or `images`."""
     found = open_images(
         images or {"train": config.train, "test": config.test},
         limit=config.limit,
         seed=IMAGES_SEED,
         num_workers=joblib.cpu_count() if config.num_workers is None else config.num_workers,
         image_size=config.image_size,
-        scans=None if dry else config.cache_dir / SCANS,
+        scans=scans,
+        look_at_all=look_at_all,
     )
-    found = replace(found, score_transposed=config.score_transposed)
-    _report_images(found, config.strict)
-    described = describe_images(found.records)
-    identity = replace(identity, images=described, sources=found.places, command=command)
-    manifest = Manifest(identity, tuple(found.records), tuple(found.bad))
-    return Job(config, device, backbone, found, CacheWriter(folder, manifest))
+    return replace(found, score_transposed=config.score_transposed)
+
+
+def _rows_needed(config: ExtractConfig, folder: Path, images: int) -> Iterable[int]:
+    """The rows whose files this job will read, or vouches for: all, of a complete cache."""
+    if (folder / INDEX).exists():
+        return range(images)
+    own = range(shard_count(images))[config.shard_index :: config.num_shards]
+    missing = (shard for shard in own if not (folder / shard_name(shard)).exists())
+    calibrating = range(min(CALIBRATION_IMAGES, images))
+    return chain(calibrating, *(shard_rows(shard, images) for shard in missing))
 
 
 def check_backbone(config: ExtractConfig) -> None:

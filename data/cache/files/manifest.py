@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,11 @@ from data.cache.files.members import MANIFEST
 from data.cache.identity import NEVER_COMPARED, Calibration, Identity, Images
 from data.images.source import BadImage, ImageRecord
 from data.tools.errors import UserError
-from data.tools.files import read_bytes, write_text
+from data.tools.files import open_regular, read_bytes, writing
+
+_TOGETHER = 2**12  # records in memory as text at a time
+_BEFORE_IDENTITY, _END = '{\n "identity": ', "\n}\n"
+_HEAD_BYTES = 2**20  # that an identity fits into
 
 
 @dataclass(frozen=True)
@@ -22,7 +28,7 @@ class Manifest:
     """Everything a cache is made from; equal manifests give equal bytes."""
 
     identity: Identity
-    records: tuple[ImageRecord, ...]  # row i of the cache is records[i]
+    records: Sequence[ImageRecord]  # row i of the cache is records[i]
     bad: tuple[BadImage, ...] = ()
 
     @property
@@ -45,12 +51,15 @@ class Manifest:
 
     def write(self, folder: Path) -> None:
         """Write `manifest.json`."""
-        content = {
-            "identity": self.identity.to_json(),
-            "images": [asdict(record) for record in self.records],
-            "bad_images": [asdict(image) for image in self.bad],
-        }
-        write_text(folder / MANIFEST, json.dumps(content, indent=1) + "\n")
+        identity = json.dumps(self.identity.to_json(), indent=1)
+        with writing(folder / MANIFEST) as file:
+            # As `json.dumps` of all of it with an indent of 1, which would hold all in memory.
+            file.write((_BEFORE_IDENTITY + identity.replace("\n", "\n ")).encode())
+            for key, items in (("images", self.records), ("bad_images", self.bad)):
+                file.write(f',\n "{key}": '.encode())
+                for part in _lines_of(items):
+                    file.write(part.encode())
+            file.write(_END.encode())
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -72,6 +81,23 @@ def read_manifest(folder: Path) -> Manifest:
     return manifest
 
 
+def read_identity(folder: Path) -> Identity:
+    """The identity in the manifest of a cache folder, without reading what images it lists.
+
+    Raises `UserError` where `read_manifest` would for what can be seen without.
+    """
+    path = folder / MANIFEST
+    with open_regular(path) as file:
+        head = file.read(_HEAD_BYTES).decode(errors="ignore")
+        file.seek(max(0, path.stat().st_size - len(_END)))
+        whole = file.read() == _END.encode()
+    with suppress(ValueError):
+        if whole and head.startswith(_BEFORE_IDENTITY):
+            values, _ = json.JSONDecoder().raw_decode(head, len(_BEFORE_IDENTITY))
+            return Identity.from_json(values)
+    return read_manifest(folder).identity  # or what is wrong with it
+
+
 def is_manifest(content: Any) -> bool:
     """Whether JSON is of a manifest, though perhaps of another version."""
     return isinstance(content, dict) and {"identity", "images"} <= content.keys()
@@ -79,9 +105,13 @@ def is_manifest(content: Any) -> bool:
 
 def describe_images(records: Sequence[ImageRecord]) -> Images:
     """The images as part of an identity: how many of each set, and one digest over all."""
-    lines = "".join(f"{r.images}\t{r.name}\t{r.sha256}\n" for r in records)
-    digest = hashlib.sha256(lines.encode("utf-8", "surrogateescape")).hexdigest()
-    return Images(dict(Counter(record.images for record in records)), digest)
+    digest, counts = hashlib.sha256(), Counter[str]()
+    rest = iter(records)
+    while part := list(islice(rest, _TOGETHER)):
+        lines = "".join(f"{r.images}\t{r.name}\t{r.sha256}\n" for r in part)
+        digest.update(lines.encode("utf-8", "surrogateescape"))
+        counts.update(record.images for record in part)
+    return Images(dict(counts), digest.hexdigest())
 
 
 def differences(
@@ -109,3 +139,17 @@ def _image_differences(before: Sequence[ImageRecord], now: Sequence[ImageRecord]
     ]
     counts = f"{len(before)} images in the cache, {len(now)} now"
     return ", ".join([counts, *(parts or ["in another order"])])
+
+
+def _lines_of(items: Sequence[ImageRecord] | Sequence[BadImage]) -> Iterator[str]:
+    """A list of records as `json.dumps` writes it, in parts."""
+    if not items:
+        yield "[]"
+        return
+    start = "[\n"
+    for item in items:
+        values = item._asdict() if isinstance(item, ImageRecord) else asdict(item)
+        lines = ",\n".join(f'   "{key}": {json.dumps(value)}' for key, value in values.items())
+        yield f"{start}  {{\n{lines}\n  }}"
+        start = ",\n"
+    yield "\n ]"

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
-from io import BytesIO
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,27 +17,28 @@ from numpy.typing import NDArray
 from PIL import features
 
 from data.images import decoding
-from data.images.files import formats, metadata, rgb
+from data.images.files import formats, metadata, rgb, walk
+from data.images.files.kept_verdicts import KeptVerdicts, Verdict
+from data.images.files.stamps import UNKNOWN, Stamped, Stamps, same, settled, stamps_of
+from data.images.files.walk import Found
+from data.images.names import Names
 from data.tools.errors import UserError
-from data.tools.files import FileStamp, file_stamp, read_bytes, write_bytes
+from data.tools.files import FileStamp, file_stamp, open_regular, writing
 from data.tools.locks import FileLock
 from data.tools.parallel import in_threads
 from data.tools.terminal import say
 
 KEPT_EVERY = 2**15  # files between two writings: what a killed look loses at most
-FRESH = 2 * 10**9  # ns; a file this young may change once more under the same time
-_TOGETHER = 2**10  # files asked for their stamps by one thread at a time
-_GONE = (-1, -1, -1, -1)  # stamp of what cannot be asked
-
-Stamps = NDArray[np.int64]  # (files, 4): size, time of change (ns), of any change (ns), inode
 
 
-class Verdict(NamedTuple):
-    """What one file was found to be."""
+class Remembered(NamedTuple):
+    """What a folder held when all in it was last looked at."""
 
-    sha256: str  # of its bytes; "" where it cannot be used
-    reason: str = ""  # why it cannot be used; "" where it can
-    lasting: bool = True  # whether the same file would be found the same again
+    found: Found
+    good: Names  # of the images, in order
+    sha256: NDArray[np.uint8]  # (images, 32)
+    stamps: Stamps  # (images, 4)
+    bad: list[tuple[str, str]]  # name and reason of what cannot be used
 
 
 class ScanIndex:
@@ -62,8 +61,47 @@ class ScanIndex:
         name = hashlib.sha256(os.fsencode(root.resolve())).hexdigest()[:16]
         self._path = None if scans is None else scans / f"{name}.npz"
         self._read_as: FileStamp = None
-        self._kept = _Kept.nothing()
+        self._found: Found | None = None
+        self._kept = KeptVerdicts.nothing(Names.of([]))
         self._read()
+
+    def remembered(self, limit: int | None) -> Remembered | None:
+        """What the folder holds, up to `limit` images, though no image is asked whether it changed.
+
+        None unless every folder, and every file that is no image, is what it was when all files
+        were looked at: where one was added, removed or renamed, its folder has another time.
+        """
+        kept, found = self._kept, self._kept.found
+        if found is None or not (
+            found.folders.unchanged(self._root) and found.read.unchanged(self._root)
+        ):
+            return None
+        good = np.ones(len(kept.names), bool)
+        good[list(kept.reasons)] = False
+        used = good.cumsum() - good < (len(good) if limit is None else limit)
+        bad = sorted(row for row in kept.reasons if used[row])
+        refused = Stamped([kept.names[row] for row in bad], kept.stamps[bad])
+        if (kept.stamps[used] == UNKNOWN).all(axis=1).any() or not refused.unchanged(self._root):
+            return None
+        rows = np.flatnonzero(good & used)
+        return Remembered(
+            found,
+            kept.names.chosen(rows),
+            kept.sha256[rows],
+            kept.stamps[rows],
+            [(kept.names[row], kept.reasons[row]) for row in bad],
+        )
+
+    def hold(self, found: Found) -> None:
+        """Keep, with the verdicts, what was found in the folder: `remembered` will tell."""
+        self._found = found
+        if self._path is None or self._kept.found == found:
+            return
+        with self._alone():
+            self._read()
+            if self._kept.found != found:
+                self._take_over([])
+                self._write()
 
     def verdicts(
         self, names: Sequence[str], examine: Callable[[str], Verdict]
@@ -71,18 +109,19 @@ class ScanIndex:
         """The verdict on each file, in order; `examine` is called, in threads, for the unknown."""
         for start in range(0, len(names), KEPT_EVERY):
             part = names[start : start + KEPT_EVERY]
-            found = self._kept.find(part, self._stamps(part))
+            found = self._kept.find(part, stamps_of(self._root, part))
             if None not in found:
                 yield from (verdict for verdict in found if verdict is not None)
                 continue
             with self._alone():
                 self._read()  # another process may have been at work
+                self._take_over(names)
                 yield from self._examine(part, examine)
 
     def _examine(
         self, names: Sequence[str], examine: Callable[[str], Verdict]
     ) -> Iterator[Verdict]:
-        stamps, now = self._stamps(names), time.time_ns()
+        stamps, now = stamps_of(self._root, names), time.time_ns()
         found = self._kept.find(names, stamps)
         unknown = [row for row, verdict in enumerate(found) if verdict is None]
         examined = in_threads(examine, [names[row] for row in unknown], self._num_workers)
@@ -93,19 +132,31 @@ class ScanIndex:
                     verdict = new[row] = next(examined)
                 yield verdict
         finally:  # also of a look that is interrupted
-            after = self._stamps([names[row] for row in new])
-            sure = _unchanged(stamps[list(new)], after, now).tolist()
+            after = stamps_of(self._root, [names[row] for row in new])
+            sure = same(stamps[list(new)], after) & settled(after, now)
             lasting = [
-                row for row, same in zip(new, sure, strict=True) if same and new[row].lasting
+                row for row, good in zip(new, sure, strict=True) if good and new[row].lasting
             ]
             self._keep({names[row]: (stamps[row], new[row]) for row in lasting})
 
     def _keep(self, new: dict[str, tuple[NDArray[np.int64], Verdict]]) -> None:
-        if not new or self._path is None:
+        if new and self._path is not None:
+            self._kept.put(new)
+            self._write()
+
+    def _take_over(self, names: Sequence[str]) -> None:
+        """Give every file a row: those of the folder in its order, or `names` beside the others."""
+        if self._found is not None:
+            self._kept = self._kept.of_folder(self._found)
+        else:
+            self._kept = self._kept.with_names(names)
+
+    def _write(self) -> None:
+        if self._path is None:
             return
-        self._kept = self._kept.with_new(new)
         try:
-            write_bytes(self._path, self._kept.to_bytes())
+            with writing(self._path) as file:
+                self._kept.write(file, _decoder())
             self._read_as = file_stamp(self._path)
         except (UserError, OSError) as error:
             self._give_up(error)
@@ -118,7 +169,8 @@ class ScanIndex:
             found = file_stamp(self._path)
             if found is not None and found != self._read_as:
                 self._read_as = found
-                self._kept = _Kept.from_bytes(read_bytes(self._path))
+                with open_regular(self._path) as file:
+                    self._kept = KeptVerdicts.read(file, _decoder())
         except Exception as error:  # anybody may have written there
             say(f"note: {self._path} is ignored, its images are examined again ({error})")
 
@@ -149,110 +201,11 @@ class ScanIndex:
         say(f"note: what was found in {self._root} is not kept for the next run: {error}")
         self._path = None
 
-    def _stamps(self, names: Sequence[str]) -> Stamps:
-        """Size, times and inode of every file; (files, 4) int64."""
-        groups = [names[start : start + _TOGETHER] for start in range(0, len(names), _TOGETHER)]
-        before = "" if self._root == Path() else f"{self._root}/"  # joining takes as long as asking
-
-        def ask(group: Sequence[str]) -> Stamps:
-            return np.array([_stamp(before + name) for name in group], np.int64)
-
-        return np.concatenate([np.empty((0, 4), np.int64), *map(ask, groups)])
-
-
-class _Kept(NamedTuple):
-    """The content of an index."""
-
-    rows: dict[str, int]  # name -> row
-    stamps: Stamps
-    sha256: str  # 64 digits a row
-    reasons: dict[int, str]  # row -> why it cannot be used
-
-    @classmethod
-    def nothing(cls) -> _Kept:
-        return cls({}, np.empty((0, 4), np.int64), "", {})
-
-    def find(self, names: Sequence[str], stamps: Stamps) -> list[Verdict | None]:
-        """The verdict on each file, where it is known and the file has not changed."""
-        if not self.rows:
-            return [None] * len(names)
-        rows = np.array([self.rows.get(name, -1) for name in names])
-        same = (rows >= 0) & (self.stamps[rows] == stamps).all(axis=1)
-        return [
-            self._verdict(row) if good else None
-            for row, good in zip(rows.tolist(), same.tolist(), strict=True)
-        ]
-
-    def _verdict(self, row: int) -> Verdict:
-        if row in self.reasons:
-            return Verdict("", self.reasons[row])
-        return Verdict(self.sha256[64 * row : 64 * row + 64])
-
-    def with_new(self, new: dict[str, tuple[NDArray[np.int64], Verdict]]) -> _Kept:
-        """The same with other verdicts added, or in place of those on the same names."""
-        old = {name: row for name, row in self.rows.items() if name not in new}
-        kept = list(old.values())
-        verdicts = [self._verdict(row) for row in kept] + [verdict for _, verdict in new.values()]
-        return _Kept(
-            {name: row for row, name in enumerate([*old, *new])},
-            np.concatenate([self.stamps[kept], [stamp for stamp, _ in new.values()]]),
-            "".join(verdict.sha256 or "0" * 64 for verdict in verdicts),
-            {row: verdict.reason for row, verdict in enumerate(verdicts) if verdict.reason},
-        )
-
-    def to_bytes(self) -> bytes:
-        content = BytesIO()
-        np.savez(  # with a checksum of each part, and no times
-            content,
-            decoder=np.frombuffer(_decoder(), np.uint8),
-            names=np.frombuffer("\0".join(self.rows).encode(), np.uint8),
-            stamps=self.stamps,
-            sha256=np.frombuffer(bytes.fromhex(self.sha256), np.uint8),
-            reasons=np.frombuffer(json.dumps(list(self.reasons.items())).encode(), np.uint8),
-        )
-        return content.getvalue()
-
-    @classmethod
-    def from_bytes(cls, content: bytes) -> _Kept:
-        """What `to_bytes` made; nothing where other rules made it.
-
-        Raises an `Exception` of some kind for anything else.
-        """
-        with np.load(BytesIO(content)) as parts:
-            if parts["decoder"].tobytes() != _decoder():
-                return cls.nothing()
-            names = parts["names"].tobytes().decode().split("\0")
-            reasons = dict(json.loads(parts["reasons"].tobytes()))
-            kept = cls(
-                {name: row for row, name in enumerate(names)},
-                parts["stamps"],
-                parts["sha256"].tobytes().hex(),
-                reasons,
-            )
-        if kept.stamps.shape != (len(kept.rows), 4) or len(kept.sha256) != 64 * len(names):
-            raise ValueError("its parts do not fit together")
-        return kept
-
 
 @lru_cache(1)
 def _decoder() -> bytes:
     """What a verdict depends on besides the file: our rules, and what PIL can read here."""
-    files = [module.__file__ for module in (decoding, formats, metadata, rgb)]
+    files = [module.__file__ for module in (decoding, formats, metadata, rgb, walk)]
     rules = [Path(file).read_bytes() for file in files if file is not None]
     able = f"{PIL.__version__} {sorted(features.get_supported())}".encode()
     return hashlib.sha256(b"".join([*rules, able])).digest()
-
-
-def _unchanged(before: Stamps, after: Stamps, now: int) -> NDArray[np.bool_]:
-    """Which files, read after `now` and before `after`, cannot have become others meanwhile."""
-    old = (np.abs(now - before[:, 1:3]) > FRESH).all(axis=1)
-    return old & (before == after).all(axis=1) & (before != _GONE).all(axis=1)
-
-
-def _stamp(path: str) -> tuple[int, int, int, int]:
-    try:
-        status = os.stat(path)
-    except (OSError, ValueError):
-        return _GONE  # examining it says why
-    inode = status.st_ino & (2**63 - 1)
-    return status.st_size, status.st_mtime_ns, status.st_ctime_ns, inode

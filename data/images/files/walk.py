@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import stat
+import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from data.images.files.formats import HEAD_BYTES, SUFFIXES, is_image
+from data.images.files.stamps import Stamp, Stamped, stamp_of, stamps_of
 from data.machine.faults import is_fault_of_the_file, with_retries
 from data.tools.errors import UserError
 from data.tools.parallel import in_threads
@@ -34,8 +36,10 @@ _SYSTEM_FILES = {".ds_store", "thumbs.db", "ehthumbs.db", "desktop.ini", ".direc
 class Found:
     """What lies in a folder tree."""
 
-    names: list[str]  # of what looks like an image: relative, "/" between parts, sorted
+    names: Sequence[str]  # of what looks like an image: relative, "/" between parts, sorted
     left_out: Counter[str] = field(default_factory=Counter)  # kind -> files
+    folders: Stamped = field(default_factory=Stamped.nothing)  # all that were searched
+    read: Stamped = field(default_factory=Stamped.nothing)  # files left out for their content
 
     def __str__(self) -> str:
         kinds = [f"{count} {printable(kind)}" for kind, count in self.left_out.most_common()]
@@ -63,35 +67,47 @@ def _find_files(folder: Path, num_workers: int) -> Found:
     if not folder.is_dir():
         reason = "is not a folder" if folder.exists() else "does not exist"
         raise UserError(f"image folder {str(folder)!r} {reason}: give a folder of images")
-    found = Found([])
+    now = time.time_ns()
+    names: list[str] = []
     unclear: list[str] = []
-    for name, kind in _files(folder, "", None, set()):
+    left_out: Counter[str] = Counter()
+    folders: dict[str, Stamp] = {}
+    for name, kind in _files(folder, "", None, folders, set()):
         if kind == _LOCKED_FOLDER or (kind is None and _suffix(name) in SUFFIXES):
-            found.names.append(name)  # a folder is listed as bad later
+            names.append(name)  # a folder is listed as bad later
         elif kind is not None:
-            found.left_out[kind] += 1
+            left_out[kind] += 1
         else:
             unclear.append(name)
+    read = dict(zip(unclear, stamps_of(folder, unclear).tolist(), strict=True))
     kinds = in_threads(lambda name: _kind(folder / name), unclear, num_workers)
     for name, kind in zip(unclear, kinds, strict=True):
         if kind is None:
-            found.names.append(name)
+            names.append(name)
+            del read[name]
         else:
-            found.left_out[kind] += 1
-    found.names.sort()
-    return found
+            left_out[kind] += 1
+    return Found(sorted(names), left_out, Stamped.of(folders, now), Stamped.of(read, now))
 
 
 def _files(
-    folder: Path, below: str, kind: str | None, seen: set[tuple[int, int]]
+    folder: Path,
+    below: str,
+    kind: str | None,
+    folders: dict[str, Stamp],
+    seen: set[tuple[int, int]],
 ) -> Iterator[tuple[str, str | None]]:
-    """Every file with the kind that leaves it out; `kind` is that of the folder it lies in."""
+    """Every file with the kind that leaves it out; `kind` is that of the folder it lies in.
+
+    `folders` is given the stamp of each as it was before it was searched.
+    """
     path = folder / below
     try:
         status = with_retries(lambda: os.stat(path))
         if (status.st_dev, status.st_ino) in seen:
             return
         seen.add((status.st_dev, status.st_ino))
+        folders[below or "."] = stamp_of(status)
         entries = with_retries(lambda: _entries(path))
     except OSError as error:
         if not is_fault_of_the_file(error):
@@ -102,7 +118,7 @@ def _files(
         inside = f"{below}/{name}" if below else name
         own = kind or _kind_by_name(name, is_folder)
         if is_folder:
-            yield from _files(folder, inside, own, seen)
+            yield from _files(folder, inside, own, folders, seen)
         else:
             yield inside, own
 
