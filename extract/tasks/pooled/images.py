@@ -47,7 +47,7 @@ class Parts:
 def load_parts(config: PooledConfig) -> Parts:
     """Patches to train on, to choose the epoch by, and to score on.
 
-    Of CIFAR, its own test images are scored on, and a ninth of its training images is held out;
+    Of CIFAR, its own test images are scored on, and a tenth of its training images is held out;
     other sets are split 70, 10, 20 as placed studies are. Normalised by the mean and the standard
     deviation of every channel of the training patches. Raises `UserError` where the set cannot be
     had or has too few patches.
