@@ -158,6 +158,22 @@ def test_nothing_else_stands_beside_a_published_number(tmp_path: Path):
             assert of_digits["published_accuracy_percent"].isna().all()
 
 
+def test_mirrored_training_stands_beside_training_on_images_as_they_are(tmp_path: Path):
+    rows = []
+    for mirror, percent in ((0, 50.0), (1, 40.0)):
+        for seed in (0, 1):
+            for axis, add in (("x", 0), ("y", 5)):
+                changes = DIGITS | {"mirror": mirror, "metric": f"odd_{axis}_percent"}
+                rows += score(percent + add + seed, seed, **changes)
+    write(tmp_path, rows)
+    found = cells(tmp_path, "M")
+    assert len(set(found["condition"])) == 1
+    values = found.set_index(["training", "axis"])["percent"]
+    assert values["as they are", "left from right"] == 50.5
+    assert values["mirrored at random", "up from down"] == 45.5
+    assert set(found["n_seeds"]) == {2}
+
+
 def test_seeds_have_students_interval(tmp_path: Path):
     values = [90.0, 96.0, 93.0]
     write(tmp_path, *(score(value, seed, **DIGITS) for seed, value in enumerate(values)))

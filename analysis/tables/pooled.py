@@ -45,16 +45,18 @@ def read_pooled(folder: Path) -> pd.DataFrame:
         if path.exists()
         else pd.DataFrame({name: pd.Series(dtype=object) for name in _KINDS})
     )
-    conditions = [_condition(row) for row in scores.itertuples()]
+    conditions = [
+        recipe(row) + (", mirrored at random" if row.mirror else "") for row in scores.itertuples()
+    ]
     return scores.assign(condition=pd.Series(conditions, scores.index, dtype=object))
 
 
-def _condition(row: Any) -> str:
+def recipe(row: Any) -> str:
+    """What a network was trained on, and how; mirrored or not."""
     limit = f"at most {row.patch_limit} patches" if row.patch_limit else "the whole set"
-    mirrored = ", mirrored at random" if row.mirror else ""
     return (
-        f"trained on {row.patches}, {row.patch_size}x{row.patch_size} pixels, {limit}"
-        f"{mirrored}; {row.epochs} epochs of {row.optimizer} at {row.learning_rate:g} in "
+        f"trained on {row.patches}, {row.patch_size}x{row.patch_size} pixels, {limit}; "
+        f"{row.epochs} epochs of {row.optimizer} at {row.learning_rate:g} in "
         f"batches of {row.batch_size}"
     )
 
