@@ -55,6 +55,7 @@ def trained_rows(scores: pd.DataFrame) -> pd.DataFrame:
     classes on CIFAR-10, and for no others.
     """
     scores = scores[scores["metric"] == PERCENT]
+    scores = scores.sort_values(["task", "grid"], ascending=[False, True], kind="stable")
     labels = {"kind": _kind, "network": _network, "column": _trained_column}
     rows = list(scores.itertuples())
     scores = scores.assign(

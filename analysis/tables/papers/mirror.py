@@ -38,7 +38,8 @@ def table_m(scores: pd.DataFrame) -> pd.DataFrame:
 
 
 def _task(row: Any) -> str:
-    return f"{row.task} {row.grid}x{row.grid}, {row.classes} classes"
+    classes = "" if row.task == "location" else f", {row.classes} classes"
+    return f"{row.task} {row.grid}x{row.grid}{classes}"
 
 
 def _network(row: Any) -> str:
