@@ -105,12 +105,12 @@ def test_channels_are_shuffled_in_training_and_in_tests_for_the_permuted_head_al
     assert torch.equal(first, next(iter(task.batches(0))).order)  # of the seed and the epoch
 
 
-@pytest.mark.parametrize("head", ["gap", "linear"])
+@pytest.mark.parametrize(("head", "downsample"), [("gap", "stride"), ("linear", "blur")])
 @pytest.mark.parametrize("network", ["small", "resnet18"])
-def test_without_a_border_there_is_no_place(network: str, head: str):
+def test_without_a_border_there_is_no_place(network: str, head: str, downsample: str):
     """Circular: the pooled vectors of a patch are those of any other cell, its answers too."""
     side = {"small": 8, "resnet18": 16}[network]  # whole strides, or sampling tells the cells
-    config = replace(SMALL, network=network, head=head, patch_size=side)
+    config = replace(SMALL, network=network, head=head, downsample=downsample, patch_size=side)
     patch = torch.randn(1, 3, side, side, generator=torch.Generator().manual_seed(3)).double()
     for padding, equal in (("circular", True), ("zeros", False)):
         built = build_network(replace(config, padding=padding), 9).double().eval()

@@ -81,7 +81,9 @@ def _small(blur: bool) -> nn.Sequential:
         convolution = nn.Conv2d(inputs, outputs, 3, padding=1, bias=False)
         layers += [convolution, nn.BatchNorm2d(outputs), nn.ReLU()]
         if depth in (2, 4):
-            layers += [nn.MaxPool2d(2, 1), Blur()] if blur else [nn.MaxPool2d(2)]
+            # As many windows as cells, or a circular map would show its border. 0 is below all.
+            pool_at_1 = [nn.ZeroPad2d((0, 1, 0, 1)), nn.MaxPool2d(2, 1)]
+            layers += [*pool_at_1, Blur()] if blur else [nn.MaxPool2d(2)]
     return nn.Sequential(*layers)
 
 
