@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,12 +37,22 @@ class Part:
 class LocationReadout:
     """A ridge head as the solver `exact` of placed studies has it, of any channels: see `Readout`.
 
-    The columns are standardised once, so that a subset of their products serves each head.
+    The columns are standardised once, so that a subset of their products serves each head. Of
+    `ridges` the one with the least squares on the held-out patches is taken, for each head anew.
     """
 
     tasks = ("location",)
 
-    def __init__(self, train: Part, heldout: Part, test: Part, *, fill: str) -> None:
+    def __init__(
+        self,
+        train: Part,
+        heldout: Part,
+        test: Part,
+        *,
+        fill: str,
+        ridges: Sequence[float] = RIDGES,
+    ) -> None:
+        self._ridges = ridges
         columns = torch.from_numpy(train.vectors)
         self._mean = columns.mean(0)
         centred = columns - self._mean
@@ -81,7 +92,7 @@ class LocationReadout:
         identity = torch.eye(len(index), dtype=gram.dtype)
         tried = [
             torch.cholesky_solve(products, torch.linalg.cholesky(gram + ridge * identity))
-            for ridge in RIDGES
+            for ridge in self._ridges
         ]
         losses = [
             float((heldout @ weights + self._bias - self._wanted).square().mean())
