@@ -256,7 +256,7 @@ def test_claims_are_decided_over_seeds_at_matched_numbers_of_classes(tmp_path: P
     assert cost["difference"] == pytest.approx(((0.5 - 0.2) + (0.58 - 0.1)) / 2)
     assert (cost["more"], cost["less"]) == pytest.approx((0.54, 0.15))
     border = found.loc["zeros minus circular padding"]
-    assert border["reason"] == "1 seeds of all its networks"
+    assert border["reason"] == "fewer than two seeds in common"
     assert not found["fill"].any()
     verdicts = decide(compare_pooling(tmp_path)).set_index("claim")["verdict"]
     assert verdicts["trained-ordering-3"] == "holds"  # .54 +- .51

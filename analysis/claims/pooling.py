@@ -193,7 +193,7 @@ class _Judge:
         both = difference.index
         row |= {"n_networks": len(both), "n_images": round(first["n_test"])}
         if len(both) < 2:
-            return row | {"reason": f"{len(both)} seeds of all its networks"}
+            return row | {"reason": "fewer than two seeds in common"}
         means = [side if np.isscalar(side) else side[both].mean() for side in (more, less)]
         (arm,) = over_networks(difference.to_numpy(float)[:, None])
         centre = difference.mean()
