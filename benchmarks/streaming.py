@@ -19,6 +19,7 @@ import torch
 
 from benchmarks.bank_speed import PAPER, RATE, bench_heads, seconds_products
 from benchmarks.timing import VGG16, machine, make_cache
+from data.machine.allocator import keep_freed
 from data.tools.device import find_device
 from probe.batches import FeatureBatches, epoch_windows
 from probe.sgd.bank import Bank
@@ -49,6 +50,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=3600)
     parser.add_argument("--folder", default=None)
     options = parser.parse_args()
+    keep_freed()  # as train-probes does
     device = find_device("auto")
     dtype = compute_dtype("auto", device)
     with tempfile.TemporaryDirectory(dir=options.folder) as temporary:

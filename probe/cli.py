@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import click
 
+from data.machine.allocator import keep_freed
 from data.tools.command.stages import USUAL, Stage, flag_command, instead
 from data.tools.terminal import show
 from probe.channels.config import ChannelConfig
@@ -17,9 +17,7 @@ from probe.segmentation.config import SegmentationConfig
 
 
 def _run_maps(config: ProbeConfig) -> None:
-    # Tensors of many megabytes come and go with every batch: in pages of 2 MB where Linux has them
-    # (torch reads this once), a sweep from disk is a sixth faster.
-    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
+    keep_freed()
     from probe.results.listing import spc_table
     from probe.train import train_probes
 
