@@ -4,6 +4,7 @@
 
 Made-up features and images of VGG16's shape, the heads of tables 1, 2b, 3 and 4 (the 38 heads of
 depth 1 that the sweep trains from vgg16 and from the pixels). Prints ratios of medians, one run.
+Then the heads of two and three convolutions (table 2a) alone: `--deep` prints no more than those.
 """
 
 from __future__ import annotations
@@ -36,10 +37,10 @@ EPOCHS = 15  # the paper's
 LEVELS = tuple(level for level in VGG16 if level not in INPUT_LEVELS)
 
 
-def bench_heads() -> list[HeadSpec]:
-    """The heads of tables 1, 2b, 3 and 4: all of depth 1."""
+def bench_heads(*, deep: bool = False) -> list[HeadSpec]:
+    """The heads of tables 1, 2b, 3 and 4, all of depth 1; or the deep ones of table 2a."""
     heads = table_heads("vgg16", "zeros", LEVELS, [0]) + table_heads(PIXELS, "-", INPUT_LEVELS, [0])
-    return [head for head in heads if head.depth == 1]
+    return [head for head in heads if (head.depth > 1) == deep]
 
 
 def plain_step(head: nn.Module, features: Tensor, target: Tensor) -> None:
@@ -139,10 +140,26 @@ def seconds_products(bank: Bank, features: Tensor) -> float:
     return median_seconds(lambda: [(w @ x, g @ x.T) for w, x, g in pairs])
 
 
+def report_deep(features: Tensor, dtype: torch.dtype) -> None:
+    """Print what the deep heads take together, over their bare products; images (B, C, 28, 28)."""
+    batch, device = len(features), features.device
+    heads = bench_heads(deep=True)
+    columns = features.transpose(0, 1).flatten(1).to(dtype)
+    bank = Bank([Entry(head, RATE) for head in heads], VGG16, PAPER.training).to(device)
+    ours, products = seconds_bank(bank, columns) / batch, seconds_products(bank, columns) / batch
+    ceiling = 2 * bank.flops() / matrix_rate(device, dtype)
+    print(
+        f"{len(heads)} deep heads: {ours * 1e3:.2f} ms an image, bare products "
+        f"{products * 1e3:.2f}: {ours / products:.2f} times; share of the ceiling of large "
+        f"products {ceiling / ours:.2f}"
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--device", default="auto")
+    parser.add_argument("--deep", action="store_true", help="the deep heads alone")
     options = parser.parse_args()
     device, batch = find_device(options.device), options.batch_size
     dtype = compute_dtype("auto", device)
@@ -150,6 +167,9 @@ def main() -> None:
     print(f"{machine()}; {len(heads)} heads, batch {batch}, products in {dtype}")
 
     features = torch.rand(batch, sum(VGG16.values()), 28, 28, device=device)
+    report_deep(features, dtype)
+    if options.deep:
+        return
     columns = features.transpose(0, 1).flatten(1).to(dtype)
     bank = Bank([Entry(head, RATE) for head in heads], VGG16, PAPER.training).to(device)
     ours = seconds_bank(bank, columns) / batch

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from data.cache.shards import SHARD_IMAGES, shard_rows
+from data.cache.shards import SHARD_IMAGES, rows_of
 from data.images.source import ImageSource
 from data.tools.errors import UserError
 from data.tools.parallel import run_tasks
@@ -75,8 +74,9 @@ def _fill(
     for _ in range(MOST_ROUNDS):
         missing = cache.missing(own)
         if missing:
-            rows = chain.from_iterable(shard_rows(shard, len(job.images)) for shard in missing)
-            job = look_at(job, rows, images)
+            # The images of shards without a file were looked at before.
+            damaged = sorted(set(missing) - set(cache.absent()))
+            job = look_at(job, rows_of(damaged, len(job.images)), images)
             report.add(_extract(job, missing, backbone))
         if not cache.absent():  # whoever completes the cache looks at every image
             job = look_at(job, range(len(job.images)), images)

@@ -14,8 +14,9 @@ from data.protocols import PROTOCOLS, TrainingRecipe
 from data.targets import position_map
 from probe.heads.dense import build_head
 from probe.heads.spec import HeadSpec
-from probe.sgd.bank import Bank, TapProduct
+from probe.sgd.bank import Bank
 from probe.sgd.entry import Entry
+from probe.sgd.products import TapProduct
 from probe.sgd.whitening import whitening
 
 LEVELS = {"input": 3, "f1": 5, "f2": 4}
@@ -135,20 +136,27 @@ def test_same_trajectory_as_a_plain_loop_for_50_steps(protocol):
         torch.testing.assert_close(outputs[entry.spec], exported, rtol=1e-4, atol=1e-4)
 
 
+SHAPES = {
+    "kernel_size": st.sampled_from([1, 3, 5, 7]),
+    "padding": st.integers(0, 3),
+    "heads": st.integers(1, 3),
+    "images": st.integers(1, 3),
+    "channels": st.integers(1, 6),
+}
+
+
+@pytest.mark.parametrize("wide", [False, True])
 @settings(max_examples=25, deadline=None)
-@given(
-    kernel_size=st.sampled_from([1, 3, 5, 7]),
-    padding=st.integers(0, 3),
-    heads=st.integers(1, 3),
-    images=st.integers(1, 3),
-    channels=st.integers(1, 6),
-)
-def test_tap_product_is_a_convolution(kernel_size, padding, heads, images, channels):
+@given(**SHAPES)
+def test_first_products_are_convolutions(wide, kernel_size, padding, heads, images, channels):
     generator = torch.Generator().manual_seed(kernel_size + 10 * padding)
     features = torch.randn(images, channels, 28, 28, generator=generator)
     weight = torch.randn(heads, channels, kernel_size, kernel_size, generator=generator)
     rows = weight.permute(0, 2, 3, 1).reshape(-1, channels).clone().requires_grad_()
-    (ours,) = TapProduct.apply(columns(features), [(kernel_size, padding)], rows)
+    if wide:
+        ours = wide_product(as_maps(columns(features)), rows, kernel_size, padding)
+    else:
+        (ours,) = TapProduct.apply(columns(features), [(kernel_size, padding)], rows)
     weight.requires_grad_()
     expected = functional.conv2d(features, weight, padding=padding)
     torch.testing.assert_close(ours, expected, rtol=1e-4, atol=1e-4)
@@ -157,6 +165,26 @@ def test_tap_product_is_a_convolution(kernel_size, padding, heads, images, chann
     expected.backward(gradient)
     same = weight.grad.permute(0, 2, 3, 1).reshape(rows.shape)
     torch.testing.assert_close(rows.grad, same, rtol=1e-4, atol=1e-3)
+
+
+@settings(max_examples=25, deadline=None)
+@given(**SHAPES, grid=st.integers(7, 12))
+def test_the_last_product_is_a_grouped_convolution(
+    kernel_size, padding, heads, images, channels, grid
+):
+    generator = torch.Generator().manual_seed(kernel_size + 10 * padding)
+    maps = torch.randn(images, heads * channels, grid, grid, generator=generator)
+    kernels = torch.randn(heads, channels, kernel_size, kernel_size, generator=generator)
+    ours = [part.clone().requires_grad_() for part in (maps, kernels)]
+    plain = [part.clone().requires_grad_() for part in (maps, kernels)]
+    output = last_product(*ours, padding)
+    expected = functional.conv2d(*plain, padding=padding, groups=heads)
+    torch.testing.assert_close(output, expected, rtol=1e-4, atol=1e-4)
+    gradient = torch.randn(output.shape, generator=generator)
+    output.backward(gradient)
+    expected.backward(gradient)
+    for part, same in zip(ours, plain, strict=True):
+        torch.testing.assert_close(part.grad, same.grad, rtol=1e-4, atol=1e-3)
 
 
 def test_a_head_starts_alike_in_any_bank():

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import io
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 import h5py
@@ -34,6 +35,11 @@ def shard_count(images: int) -> int:
 def shard_rows(index: int, images: int) -> range:
     """The rows of a cache of `images` images that shard `index` holds."""
     return range(index * SHARD_IMAGES, min((index + 1) * SHARD_IMAGES, images))
+
+
+def rows_of(shards: Iterable[int], images: int) -> Iterator[int]:
+    """The rows of several shards, one after the other."""
+    return chain.from_iterable(shard_rows(shard, images) for shard in shards)
 
 
 class ShardWriter:

@@ -21,7 +21,7 @@ from data.images.decoding import (
 from data.images.files.formats import RAW_SUFFIXES
 from data.images.files.kept_verdicts import Verdict
 from data.images.files.scan_index import Remembered, ScanIndex
-from data.images.files.stamps import Stamped, Stamps
+from data.images.files.stamps import Stamped
 from data.images.files.walk import Found, find_files
 from data.images.records import SetRecords
 from data.images.source import BadImage, ImageRecord
@@ -44,7 +44,7 @@ class FileImages:
     bad: tuple[BadImage, ...] = ()  # files that look like images and cannot be used
     notes: tuple[str, ...] = ()
     # What each was when it was looked at, where that was not in this run.
-    remembered: Stamps | None = field(default=None, compare=False)
+    remembered: Stamped | None = field(default=None, compare=False)
 
     @property
     def place(self) -> str:
@@ -71,8 +71,8 @@ class FileImages:
         """Whether these were looked at in this run, or are what they were."""
         if self.remembered is None:
             return True
-        names = [self.records[row].name for row in rows]
-        return Stamped(names, self.remembered[rows]).unchanged(self.root or Path())
+        names = [self.remembered.names[row] for row in rows]
+        return Stamped(names, self.remembered.stamps[rows]).unchanged(self.root or Path())
 
 
 def scan_folder(
@@ -118,7 +118,7 @@ def _of_index(images: str, folder: Path, image_size: int, found: Remembered) -> 
     records = SetRecords(images, found.good, found.sha256)
     bad = tuple(BadImage(name, images, reason) for name, reason in found.bad)
     notes = _notes(images, found.found, found.good)
-    return FileImages(folder, records, image_size, bad, notes, found.stamps)
+    return FileImages(folder, records, image_size, bad, notes, Stamped(found.good, found.stamps))
 
 
 def _notes(images: str, found: Found, used: Sequence[str]) -> tuple[str, ...]:

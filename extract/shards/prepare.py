@@ -15,7 +15,7 @@ from data.cache.files.manifest import Manifest, describe_images
 from data.cache.files.members import INDEX, shard_name
 from data.cache.identity import Identity
 from data.cache.names import cache_name
-from data.cache.shards import compression_filters, shard_count, shard_rows
+from data.cache.shards import compression_filters, rows_of, shard_count
 from data.cache.writer import CacheWriter
 from data.images.image_set import ImageSet, open_images
 from data.images.source import ImageSource
@@ -108,7 +108,7 @@ def _rows_needed(config: ExtractConfig, folder: Path, images: int) -> Iterable[i
     own = range(shard_count(images))[config.shard_index :: config.num_shards]
     missing = (shard for shard in own if not (folder / shard_name(shard)).exists())
     calibrating = range(min(CALIBRATION_IMAGES, images))
-    return chain(calibrating, *(shard_rows(shard, images) for shard in missing))
+    return chain(calibrating, rows_of(missing, images))
 
 
 def check_backbone(config: ExtractConfig) -> None:

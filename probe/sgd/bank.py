@@ -1,8 +1,9 @@
 """Every head that reads a cache, trained together.
 
-All kernel taps of all dense heads that read the same levels are the rows of one matrix W. One
-product W X, with X the features of a batch, (C, B * 784), serves them all; each head then adds up
-k * k shifted maps. The weight gradient is the transposed product. What follows (BatchNorm, hidden
+All kernel taps of all dense heads of one convolution that read the same levels are the rows of one
+matrix W. One product W X, with X the features of a batch, (C, B * 784), serves them all; each head
+then adds up k * k shifted maps. The weight gradient is the transposed product. The first layers of
+deeper heads are many channels wide: a convolution for each shape. What follows (BatchNorm, hidden
 layers, sigmoid, loss) works on small maps, stacked over heads, in float32.
 """
 
@@ -16,6 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn import functional
 
 from data.protocols import TrainingRecipe
 from data.vocabulary import GRID
@@ -24,78 +26,8 @@ from probe.heads.spec import DENSE
 from probe.loss import MapLoss
 from probe.sgd.entry import Entry
 from probe.sgd.plain import PlainBlock
+from probe.sgd.products import TapProduct, as_maps, last_product, wide_product
 from probe.sgd.whitening import whitening
-
-
-class TapProduct(torch.autograd.Function):
-    """First convolutions of several blocks of heads that read the same features.
-
-    `features` is (C, B * GRID * GRID) in the compute dtype; each weight is (rows, C) float32 with
-    rows ordered (head and channel, dy, dx). Returns one (B, heads and channels, n, n) float32 map
-    per block, without bias. Products run in the dtype of `features`; the shifted maps are summed
-    in float32.
-    """
-
-    @staticmethod
-    def forward(
-        ctx: Any, features: Tensor, shapes: list[tuple[int, int]], *weights: Tensor
-    ) -> tuple[Tensor, ...]:
-        """See the class; `shapes` has the kernel size and the probe padding of each block."""
-        ctx.save_for_backward(features)
-        ctx.shapes, ctx.rows = shapes, [len(weight) for weight in weights]
-        product = torch.cat([weight.to(features.dtype) for weight in weights]) @ features
-        taps = product.split(ctx.rows)
-        return tuple(_shift_add(block, *shape) for block, shape in zip(taps, shapes, strict=True))
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        """The weight gradients, float32; the features are frozen and get none."""
-        (features,) = ctx.saved_tensors
-        scattered = features.new_zeros(sum(ctx.rows), features.shape[1])
-        blocks = scattered.split(ctx.rows)
-        for block, gradient, shape in zip(blocks, gradients, ctx.shapes, strict=True):
-            _scatter_shifts(block, gradient, *shape)
-        weight_gradients = (scattered @ features.T).float().split(ctx.rows)
-        return (None, None, *weight_gradients)
-
-
-def _shifts(
-    kernel_size: int, probe_padding: int
-) -> Iterator[tuple[int, int, slice, slice, slice, slice]]:
-    """For every tap (dy, dx): where it lands, rows and columns, and where it comes from.
-
-    A convolution's output at y sums input rows y + dy - padding, where those exist.
-    """
-    size = GRID + 2 * probe_padding - kernel_size + 1
-    spans = []
-    for tap in range(kernel_size):
-        low = max(0, probe_padding - tap)
-        high = min(size, GRID + probe_padding - tap)
-        spans.append(
-            (slice(low, high), slice(low + tap - probe_padding, high + tap - probe_padding))
-        )
-    for dy, (to_rows, from_rows) in enumerate(spans):
-        for dx, (to_columns, from_columns) in enumerate(spans):
-            yield dy, dx, to_rows, to_columns, from_rows, from_columns
-
-
-def _shift_add(taps: Tensor, kernel_size: int, probe_padding: int) -> Tensor:
-    """(rows, B * 784) products to (B, channels, n, n) float32 outputs of the convolution."""
-    maps = taps.view(-1, kernel_size, kernel_size, taps.shape[1] // GRID**2, GRID, GRID).float()
-    size = GRID + 2 * probe_padding - kernel_size + 1
-    outputs = torch.zeros(maps.shape[3], maps.shape[0], size, size, device=taps.device)
-    by_channel = outputs.transpose(0, 1)
-    for dy, dx, to_rows, to_columns, from_rows, from_columns in _shifts(kernel_size, probe_padding):
-        by_channel[:, :, to_rows, to_columns] += maps[:, dy, dx, :, from_rows, from_columns]
-    return outputs
-
-
-def _scatter_shifts(taps: Tensor, gradient: Tensor, kernel_size: int, probe_padding: int) -> None:
-    """The transpose of `_shift_add`, written into zeroed `taps`."""
-    maps = taps.view(-1, kernel_size, kernel_size, gradient.shape[0], GRID, GRID)
-    gradient = gradient.transpose(0, 1).to(taps.dtype)
-    for dy, dx, to_rows, to_columns, from_rows, from_columns in _shifts(kernel_size, probe_padding):
-        maps[:, dy, dx, :, from_rows, from_columns] = gradient[:, :, to_rows, to_columns]
 
 
 class Block(nn.Module):
@@ -148,18 +80,24 @@ class Block(nn.Module):
         """First-layer products (B, H * width, n, n) to the heads' outputs (B, H, n', n')."""
         for depth in range(len(self.widths) - 1):
             if depth > 0:
-                maps = nn.functional.conv2d(
-                    maps.relu(),
-                    self.kernels[depth - 1],
-                    padding=self.probe_padding,
-                    groups=len(self.entries),
-                )
+                maps = self._convolved(maps.relu(), self.kernels[depth - 1])
             if self.recipe.batch_norm:
                 # A bias ahead of BatchNorm has no effect and no gradient: it stays zero.
                 maps = self.norms[depth](maps)
             else:
                 maps = maps + self.biases[depth][:, None, None]
         return maps.sigmoid() if self.recipe.sigmoid else maps
+
+    def _convolved(self, maps: Tensor, kernels: Tensor) -> Tensor:
+        heads = len(self.entries)
+        if len(kernels) == heads:
+            return last_product(maps, kernels, self.probe_padding)
+        return functional.conv2d(maps, kernels, padding=self.probe_padding, groups=heads)
+
+    @property
+    def is_wide(self) -> bool:
+        """Whether the first convolution of a head has many channels."""
+        return self.widths[1] > 1
 
     def _views(self) -> dict[str, Tensor]:
         """Every parameter and statistic, (H, ...), under its key in the plain head."""
@@ -240,14 +178,24 @@ class Bank(nn.Module):
             if isinstance(block, PlainBlock):
                 outputs[index] = block(self.features_of(features, block.entries[0].spec.levels))
         for levels, members in self.readings.items():
-            blocks = [self._stacked(index) for index in members]
-            shapes = [(block.kernel_size, block.probe_padding) for block in blocks]
-            maps = TapProduct.apply(
-                self.features_of(features, levels), shapes, *(block.weight for block in blocks)
-            )
-            for index, block, product in zip(members, blocks, maps, strict=True):
-                outputs[index] = block(product)
+            read = self.features_of(features, levels)
+            for index, product in self._first_products(read, members):
+                outputs[index] = self._stacked(index)(product)
         return outputs
+
+    def _first_products(self, read: Tensor, members: list[int]) -> Iterator[tuple[int, Tensor]]:
+        """Of every block that reads these features, its number and its first products."""
+        wide = [index for index in members if self._stacked(index).is_wide]
+        narrow = [index for index in members if index not in wide]
+        if narrow:
+            blocks = [self._stacked(index) for index in narrow]
+            shapes = [(block.kernel_size, block.probe_padding) for block in blocks]
+            products = TapProduct.apply(read, shapes, *(block.weight for block in blocks))
+            yield from zip(narrow, products, strict=True)
+        maps = as_maps(read) if wide else read
+        for index in wide:
+            block = self._stacked(index)
+            yield index, wide_product(maps, block.weight, block.kernel_size, block.probe_padding)
 
     def losses(self, outputs: list[Tensor]) -> Tensor:
         """The loss of every head, (heads,), in the order of `entries`."""
