@@ -16,7 +16,7 @@ from probe.heads.dense import build_head
 from probe.heads.spec import HeadSpec
 from probe.sgd.bank import Bank
 from probe.sgd.entry import Entry
-from probe.sgd.products import TapProduct
+from probe.sgd.products import TapProduct, as_maps, last_product, wide_product
 from probe.sgd.whitening import whitening
 
 LEVELS = {"input": 3, "f1": 5, "f2": 4}
