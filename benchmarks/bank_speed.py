@@ -164,12 +164,13 @@ def main() -> None:
     device, batch = find_device(options.device), options.batch_size
     dtype = compute_dtype("auto", device)
     heads = bench_heads()
-    print(f"{machine()}; {len(heads)} heads, batch {batch}, products in {dtype}")
+    print(f"{machine()}; batch {batch}, products in {dtype}")
 
     features = torch.rand(batch, sum(VGG16.values()), 28, 28, device=device)
     report_deep(features, dtype)
     if options.deep:
         return
+    print(f"{len(heads)} heads of depth 1:")
     columns = features.transpose(0, 1).flatten(1).to(dtype)
     bank = Bank([Entry(head, RATE) for head in heads], VGG16, PAPER.training).to(device)
     ours = seconds_bank(bank, columns) / batch
