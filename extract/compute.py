@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from data.protocols import FeatureRecipe
+from data.tools.device import same_kernels
 from data.tools.errors import UserError
 from data.tools.terminal import say
 from extract.backbones.backbone import Backbone
@@ -93,7 +93,10 @@ class LevelComputer:
     @torch.inference_mode()
     def _compute(self, images: Tensor, inputs: Tensor | None) -> _Levels:
         enabled = self._dtype != torch.float32
-        with torch.autocast(self._device.type, self._dtype, enabled=enabled), self._exactly():
+        with (
+            torch.autocast(self._device.type, self._dtype, enabled=enabled),
+            same_kernels(self._device),
+        ):
             shown = None if inputs is None else self._in_unit_range(inputs)
             levels = self._extractor(self._in_unit_range(images), shown)
         features, errors = {}, {}
@@ -107,12 +110,6 @@ class LevelComputer:
     def _in_unit_range(self, pixels: Tensor) -> Tensor:
         # Rows of RGB pixels, permuted, are channels_last already: no copy but the conversion.
         return pixels.to(self._device, non_blocking=True).permute(0, 3, 1, 2).float().div_(255)
-
-    def _exactly(self) -> AbstractContextManager[None]:
-        # On a GPU, the same kernels in every run, and float32 that is not rounded to TF32.
-        if self._device.type == "cpu":
-            return nullcontext()
-        return torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False)
 
     def _shrink(self) -> None:
         if self._batch_size == 1:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 from data.tools.errors import UserError
@@ -62,3 +62,12 @@ def has_fast_bfloat16(device: torch.device) -> bool:
     # Private queries, absent from some releases: without them, assume the slow case.
     queries = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
     return any(getattr(torch.cpu, query, bool)() for query in queries)
+
+
+def same_kernels(device: torch.device) -> AbstractContextManager[None]:
+    """On a GPU, the same convolution kernels in every run, and float32 not rounded to TF32."""
+    import torch
+
+    if device.type == "cpu":
+        return nullcontext()
+    return torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False)

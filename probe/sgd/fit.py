@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from data.tools.device import same_kernels
 from data.tools.errors import UserError
 from data.tools.progress import meter
 from probe.batches import FeatureBatches, epoch_windows, plain_windows
@@ -65,7 +66,10 @@ def fit(
         min(len(schedule.steps(epoch)) * bank.recipe.batch_size, len(split.train))
         for epoch in remaining
     )
-    with meter(total=total, description=description, unit="images") as advance:
+    with (
+        same_kernels(batches.device),
+        meter(total=total, description=description, unit="images") as advance,
+    ):
         for epoch in remaining:
             train = _train_epoch(bank, batches, split.train, optimizer, schedule, epoch, advance)
             heldout = mean_losses(bank, batches, split.heldout, bank.recipe.batch_size)
