@@ -17,7 +17,7 @@ from extract.backbones.backbone import Backbone
 from extract.config import ExtractConfig
 from extract.shards.job import Job, run_task
 from extract.shards.pipeline import ShardReport
-from extract.shards.prepare import look_at, prepare
+from extract.shards.prepare import look_at, look_at_all, prepare
 
 TASK_SHARDS = 4  # at most, so that a worker that dies takes little work with it
 MOST_ROUNDS = 3  # of mending shards: what is damaged again and again is the disk
@@ -79,7 +79,7 @@ def _fill(
             job = look_at(job, rows_of(damaged, len(job.images)), images)
             report.add(_extract(job, missing, backbone))
         if not cache.absent():  # whoever completes the cache looks at every image
-            job = look_at(job, range(len(job.images)), images)
+            job = look_at_all(job, images)
         with cache.alone():
             if cache.complete(report.sha256, own):
                 return

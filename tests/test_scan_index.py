@@ -425,6 +425,19 @@ def test_the_job_that_completes_refuses_the_images_of_others(begun: tuple[Path, 
         extract_features(small_config(photos, caches, **THREE, shard_index=1))
 
 
+def test_an_image_added_where_folders_have_no_times_is_told_in_the_end(
+    begun: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+):
+    photos, caches = begun
+    ask = stamps._ask
+    times = {folder: ask(str(folder)) for folder in (photos / "train", photos / "test")}
+    monkeypatch.setattr(stamps, "_ask", lambda path: times.get(Path(path)) or ask(path))
+    (photos / "train" / "zz.png").write_bytes((photos / "test/photo-000.png").read_bytes())
+    extract_features(small_config(photos, caches, **THREE, shard_index=2))
+    with pytest.raises(UserError, match=r"1 added \(first train zz.png\)"):
+        extract_features(small_config(photos, caches, **THREE, shard_index=1))
+
+
 def test_images_of_shards_that_are_there_are_looked_at_in_the_end(begun: tuple[Path, Path]):
     photos, caches = begun
     extract_features(small_config(photos, caches, **THREE, shard_index=1))

@@ -60,6 +60,11 @@ class ImageSet:
         checks = ((getattr(sources[n], "unchanged", None), own) for n, own in by_set.items())
         return all(check is None or check(own) for check, own in checks)
 
+    @property
+    def is_remembered(self) -> bool:
+        """Whether some files are known from an index of earlier looks alone."""
+        return any(getattr(source, "remembered", None) for source in self.sources.values())
+
     def _place(self, row: int) -> tuple[int, int]:
         """The number of the set that a row is of, and its index there."""
         ends = self.records.ends

@@ -50,8 +50,8 @@ def prepare(
     """Everything that can be refused, the quick things first.
 
     Where the images are known from earlier runs, the files of this job's own missing shards alone
-    are looked at; `look_at` looks at others. A `dry` one writes nothing: not even what it finds in
-    folders of images is kept, nor is tried whether the cache can be written.
+    are looked at; `look_at` and `look_at_all` look at others. A `dry` one writes nothing: not even
+    what it finds in folders of images is kept, nor is tried whether the cache can be written.
     """
     command = command or ("" if backbone or images else config.command)
     device, backbone, identity = _describe(config, backbone)
@@ -59,7 +59,7 @@ def prepare(
     if not dry:
         _check_folder(config, folder)
     scans = None if dry else config.cache_dir / SCANS
-    found = _open(config, images, scans, look_at_all=False)
+    found = _open(config, images, scans, look_at_all=(folder / INDEX).exists())
     if not found.unchanged(_rows_needed(config, folder, len(found))):
         found = _open(config, images, scans, look_at_all=True)
     _report_images(found, config.strict)
@@ -74,7 +74,15 @@ def look_at(job: Job, rows: Iterable[int], images: Mapping[str, Any] | ImageSour
 
     Raises `UserError`, with the differences, when the images are no longer those of the cache.
     """
-    if job.images.unchanged(rows):
+    return job if job.images.unchanged(rows) else look_at_all(job, images)
+
+
+def look_at_all(job: Job, images: Mapping[str, Any] | ImageSource | None) -> Job:
+    """The job, once every folder has been searched and every file asked; raises as `look_at`.
+
+    Also where a disk gives folders no time of change, and so additions did not show before.
+    """
+    if not job.images.is_remembered:
         return job
     found = _open(job.config, images, job.config.cache_dir / SCANS, look_at_all=True)
     job.cache.check_images(found.records)
@@ -102,9 +110,7 @@ def _open(
 
 
 def _rows_needed(config: ExtractConfig, folder: Path, images: int) -> Iterable[int]:
-    """The rows whose files this job will read, or vouches for: all, of a complete cache."""
-    if (folder / INDEX).exists():
-        return range(images)
+    """The rows whose files this job will read."""
     own = range(shard_count(images))[config.shard_index :: config.num_shards]
     missing = (shard for shard in own if not (folder / shard_name(shard)).exists())
     calibrating = range(min(CALIBRATION_IMAGES, images))
