@@ -196,6 +196,7 @@ def test_what_is_odd_in_a_mirror():
     assert odd_percent(edges[..., None], "x") == pytest.approx(0)
     assert odd_percent(edges.T[..., None], "y") == pytest.approx(0)
     assert np.isnan(odd_percent(columns[..., None], "y"))
+    assert np.isnan(odd_percent(1 + 1e-8 * columns.double()[..., None], "x"))  # rounding alone
     # Odd (-1, 0, 1): squares 2. Even (1, -2, 1) / 3: squares 2 / 3.
     assert odd_percent((columns + edges)[..., None], "x") == pytest.approx(100 * 2 / (2 + 2 / 3))
 

@@ -5,9 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from data.exactness import EXACT
+
 
 def odd_percent(vectors: Tensor, axis: str) -> float:
-    """Share of the position signal along an axis that is odd, percent: NaN without any signal.
+    """Share of the position signal along an axis that is odd, percent.
+
+    NaN without any signal: where it is no more than the rounding of the vectors, as without border.
 
     `vectors` are (k, k, C), the means over patches by row and column of the cell. Along "x" (is
     left told from right?) the signal is the means over rows, less their mean; a column's and its
@@ -17,4 +21,6 @@ def odd_percent(vectors: Tensor, axis: str) -> float:
     signal = signal - signal.mean(0)
     odd = (signal - signal.flip(0)) / 2
     whole = float(signal.square().sum())
-    return 100 * float(odd.square().sum()) / whole if whole > 0 else torch.nan
+    if float(signal.abs().max()) <= EXACT * float(vectors.abs().max()):
+        return torch.nan
+    return 100 * float(odd.square().sum()) / whole
