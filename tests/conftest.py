@@ -2,6 +2,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,6 +12,8 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 
 import torch
 
+from data.images import folder
+from data.images.files import stamps
 from extract.run import extract_features
 from tests.extraction import make_photos, small_config
 
@@ -55,3 +58,32 @@ def reference(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def resumable(reference: Path, tmp_path: Path) -> Path:
     """A copy of the reference that a run into `tmp_path` finds."""
     return Path(shutil.copytree(reference, tmp_path / reference.name))
+
+
+@pytest.fixture
+def examined(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of the files decoded to be examined, though they are as young as in any test."""
+    names: list[str] = []
+    decode = folder._decode_file
+
+    def counted(path: Path, size: int) -> Any:
+        names.append(path.name)
+        return decode(path, size)
+
+    monkeypatch.setattr(folder, "_decode_file", counted)
+    monkeypatch.setattr(stamps, "FRESH", -1)
+    return names
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of the files, and folders, that are asked for their stamps."""
+    names: list[str] = []
+    ask = stamps._ask
+
+    def counted(path: str) -> stamps.Stamp:
+        names.append(Path(path).name)
+        return ask(path)
+
+    monkeypatch.setattr(stamps, "_ask", counted)
+    return names

@@ -1,6 +1,5 @@
 """What was found in image files: believed while they are the same, and no reason to fail."""
 
-import hashlib
 import os
 import threading
 from collections.abc import Callable
@@ -11,7 +10,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data.cache.reader import FeatureCache
 from data.images import folder
 from data.images.decoding import UnreadableError
 from data.images.files import scan_index, stamps
@@ -19,9 +17,7 @@ from data.images.files.kept_verdicts import Verdict
 from data.images.files.scan_index import ScanIndex
 from data.images.image_set import ImageSet, open_images
 from data.tools.errors import UserError
-from extract.run import extract_features
-from extract.shards.prepare import SCANS
-from tests.extraction import contents, make_photos, small_config
+from tests.extraction import make_photos
 
 FILES = 12
 
@@ -31,21 +27,6 @@ def photos(tmp_path: Path) -> Path:
     photos = make_photos(tmp_path / "photos", train=FILES, test=3)
     (photos / "train" / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\nno more")
     return photos
-
-
-@pytest.fixture
-def examined(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Names of the files decoded to be examined, though they are as young as in any test."""
-    names: list[str] = []
-    decode = folder._decode_file
-
-    def counted(path: Path, size: int) -> Any:
-        names.append(path.name)
-        return decode(path, size)
-
-    monkeypatch.setattr(folder, "_decode_file", counted)
-    monkeypatch.setattr(stamps, "FRESH", -1)
-    return names
 
 
 def look(photos: Path, scans: Path | None, **changes: Any) -> ImageSet:
@@ -257,39 +238,6 @@ def test_of_several_at_once_one_examines(photos: Path, tmp_path: Path, examined:
     assert found[0].records == found[1].records == found[2].records
 
 
-def test_an_array_job_and_a_resumed_run_decode_their_own_shards_alone(
-    tmp_path: Path, examined: list[str]
-):
-    photos = make_photos(tmp_path / "photos")  # 150 images with the synthetic ones: three shards
-    config = small_config(photos, tmp_path / "features", num_shards=3)
-    extract_features(config)
-    assert (config.cache_dir / SCANS).is_dir()
-    examined.clear()
-    extract_features(small_config(photos, tmp_path / "features", num_shards=3, shard_index=1))
-    own = [f"photo-{number:03d}.png" for number in range(64, 128)]
-    assert sorted(examined) == own
-    examined.clear()
-    extract_features(small_config(photos, tmp_path / "features"))
-    assert len(examined) == 150 - 128 - 10  # the third shard; ten of its images are synthetic
-    examined.clear()
-    extract_features(small_config(photos, tmp_path / "features"))
-    assert not examined
-
-
-@pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Names of the files, and folders, that are asked for their stamps."""
-    names: list[str] = []
-    ask = stamps._ask
-
-    def counted(path: str) -> stamps.Stamp:
-        names.append(Path(path).name)
-        return ask(path)
-
-    monkeypatch.setattr(stamps, "_ask", counted)
-    return names
-
-
 @pytest.mark.parametrize("limit", [None, 1, 5, FILES, FILES + 5])
 def test_a_believed_folder_gives_the_same_and_asks_no_image(
     limit: int | None, photos: Path, tmp_path: Path, examined: list[str], asked: list[str]
@@ -383,91 +331,3 @@ def test_a_believed_image_that_was_rewritten_in_place_is_changed(
     assert not found.unchanged([3])
     with pytest.raises(UserError, match="its contents differ"):
         found.load(3)
-
-
-THREE = {"num_shards": 3}  # of one shard each: 130 train images, 10 of test, 10 synthetic
-
-
-@pytest.fixture
-def begun(tmp_path: Path, examined: list[str]) -> tuple[Path, Path]:
-    """Photographs, and the caches' folder after the first of three jobs."""
-    photos = make_photos(tmp_path / "photos")
-    extract_features(small_config(photos, tmp_path / "features", **THREE))
-    return photos, tmp_path / "features"
-
-
-def rewrite(photos: Path, number: int) -> None:
-    other = photos / "test" / "photo-000.png"
-    (photos / "train" / f"photo-{number:03d}.png").write_bytes(other.read_bytes())
-
-
-def test_a_job_looks_at_its_own_shards(begun: tuple[Path, Path], asked: list[str]):
-    photos, caches = begun
-    extract_features(small_config(photos, caches, **THREE, shard_index=1))
-    own = {f"photo-{number:03d}.png" for number in range(128)}  # the first 64 calibrate
-    assert set(asked) == own | {"train", "test"}
-
-
-def test_a_job_refuses_its_images_where_they_changed(begun: tuple[Path, Path]):
-    photos, caches = begun
-    rewrite(photos, 100)
-    for _ in range(2):
-        with pytest.raises(UserError, match=r"1 changed \(first train photo-100.png\)"):
-            extract_features(small_config(photos, caches, **THREE, shard_index=1))
-
-
-def test_the_job_that_completes_refuses_the_images_of_others(begun: tuple[Path, Path]):
-    photos, caches = begun
-    rewrite(photos, 100)
-    last = small_config(photos, caches, **THREE, shard_index=2)
-    extract_features(last)  # which neither needs the image nor completes
-    with pytest.raises(UserError, match=r"1 changed \(first train photo-100.png\)"):
-        extract_features(small_config(photos, caches, **THREE, shard_index=1))
-
-
-def test_an_image_added_where_folders_have_no_times_is_told_in_the_end(
-    begun: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
-):
-    photos, caches = begun
-    ask = stamps._ask
-    times = {folder: ask(str(folder)) for folder in (photos / "train", photos / "test")}
-    monkeypatch.setattr(stamps, "_ask", lambda path: times.get(Path(path)) or ask(path))
-    (photos / "train" / "zz.png").write_bytes((photos / "test/photo-000.png").read_bytes())
-    extract_features(small_config(photos, caches, **THREE, shard_index=2))
-    with pytest.raises(UserError, match=r"1 added \(first train zz.png\)"):
-        extract_features(small_config(photos, caches, **THREE, shard_index=1))
-
-
-def test_images_of_shards_that_are_there_are_looked_at_in_the_end(begun: tuple[Path, Path]):
-    photos, caches = begun
-    extract_features(small_config(photos, caches, **THREE, shard_index=1))
-    rewrite(photos, 100)
-    with pytest.raises(UserError, match=r"1 changed \(first train photo-100.png\)"):
-        extract_features(small_config(photos, caches))
-    (folder,) = [path.parent for path in caches.glob("*/manifest.json")]
-    assert not (folder / "cache.h5").exists()
-
-
-def test_a_complete_cache_of_changed_images_is_told(begun: tuple[Path, Path]):
-    photos, caches = begun
-    extract_features(small_config(photos, caches))
-    rewrite(photos, 100)
-    with pytest.raises(UserError, match=r"1 changed \(first train photo-100.png\)"):
-        extract_features(small_config(photos, caches, **THREE))
-
-
-def test_images_touched_meanwhile_complete_the_same_cache(begun: tuple[Path, Path], tmp_path: Path):
-    photos, caches = begun
-    for number in (3, 100, 129):
-        (photos / "train" / f"photo-{number:03d}.png").touch()
-    folder = extract_features(small_config(photos, caches))
-    other = extract_features(small_config(photos, tmp_path / "others"))
-    assert contents(folder) == contents(other)
-
-
-def test_an_image_changed_between_two_networks_is_taken_as_it_is(begun: tuple[Path, Path]):
-    photos, caches = begun
-    rewrite(photos, 100)
-    folder = extract_features(small_config(photos, caches, padding="reflect"))
-    own = (photos / "train" / "photo-100.png").read_bytes()
-    assert FeatureCache(folder).records[100].sha256 == hashlib.sha256(own).hexdigest()
