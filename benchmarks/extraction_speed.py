@@ -36,6 +36,7 @@ from data.cache.shards import SHARD_IMAGES, ShardWriter, shard_count
 from data.cache.writer import CacheWriter
 from data.images.image_set import find_images
 from data.images.samples import sample_image
+from data.machine.allocator import keep_freed
 from data.tools.device import find_device
 from extract.backbones.taps import run_taps
 from extract.compute import LevelComputer
@@ -143,9 +144,11 @@ def measure(job: Job) -> dict[str, float]:
     bare = bare_forward(job, inputs)
     for warm_up in (plain_loop(job.config.backbone, inputs[:1], job.device), bare):
         warm_up()
+    plain_seconds = seconds(plain, job.device)
+    keep_freed()  # as extract-features does
     levels = computer(pixels[0])
     return {
-        "plain fp32 loop": seconds(plain, job.device),
+        "plain fp32 loop": plain_seconds,
         "bare forward": seconds(bare, job.device),
         "decoding alone": seconds(
             lambda: list(load_batches(job.images, parts, num_workers=workers)), job.device
