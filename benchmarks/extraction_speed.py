@@ -36,7 +36,7 @@ from data.cache.shards import SHARD_IMAGES, ShardWriter, shard_count
 from data.cache.writer import CacheWriter
 from data.images.image_set import find_images
 from data.images.samples import sample_image
-from data.machine.allocator import keep_freed
+from data.tools.allocator import keep_freed
 from data.tools.device import find_device
 from extract.backbones.taps import run_taps
 from extract.compute import LevelComputer

@@ -19,7 +19,7 @@ import torch
 
 from benchmarks.bank_speed import PAPER, RATE, bench_heads, seconds_products
 from benchmarks.timing import VGG16, machine, make_cache
-from data.machine.allocator import keep_freed
+from data.tools.allocator import keep_freed
 from data.tools.device import find_device
 from probe.batches import FeatureBatches, epoch_windows
 from probe.sgd.bank import Bank

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import click
 
-from data.machine.allocator import keep_freed
 from data.tools.command.stages import Stage, instead, stage_command
 from data.tools.errors import UserError
 from data.tools.terminal import show
@@ -18,7 +17,6 @@ _RESUME = "run the command again without --overwrite, finished shards are kept"
 
 
 def _run(config: PlacedConfig) -> None:
-    keep_freed()
     if config.placed is None:
         from extract.run import extract_features
 

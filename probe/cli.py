@@ -6,7 +6,6 @@ from pathlib import Path
 
 import click
 
-from data.machine.allocator import keep_freed
 from data.tools.command.stages import USUAL, Stage, flag_command, instead
 from data.tools.terminal import show
 from probe.channels.config import ChannelConfig
@@ -17,7 +16,6 @@ from probe.segmentation.config import SegmentationConfig
 
 
 def _run_maps(config: ProbeConfig) -> None:
-    keep_freed()
     from probe.results.listing import spc_table
     from probe.train import train_probes
 

@@ -26,10 +26,17 @@ def give(command, *words: str) -> str:
     return done.stdout
 
 
-def test_a_run_written_and_read_gives_the_same_scores_elsewhere(tmp_path: Path, monkeypatch):
-    first, second = tmp_path / "first here", tmp_path / "second"
-    for folder in (first, second):
+@pytest.fixture
+def here_and_there(tmp_path: Path) -> tuple[Path, Path]:
+    """A folder to run in, and another to run it again in."""
+    folders = tmp_path / "first here", tmp_path / "second"
+    for folder in folders:
         folder.mkdir()
+    return folders
+
+
+def test_a_run_written_and_read_gives_the_same_scores_elsewhere(here_and_there, monkeypatch):
+    first, second = here_and_there
     make_photos(first / "photos", train=12, test=3)
     monkeypatch.chdir(first)
     several = ["--backbone", "squeezenet1_1", "--padding", "zeros", "--padding", "reflect"]
@@ -47,10 +54,8 @@ def test_a_run_written_and_read_gives_the_same_scores_elsewhere(tmp_path: Path, 
     assert Path("tables/study.toml").read_bytes() == study.read_bytes()
 
 
-def test_placed_studies_and_small_networks_are_in_it(tmp_path: Path, monkeypatch):
-    first, second = tmp_path / "first here", tmp_path / "second"
-    for folder in (first, second):
-        folder.mkdir()
+def test_placed_studies_and_small_networks_are_in_it(here_and_there, monkeypatch):
+    first, second = here_and_there
     make_photos(first / "photos", train=12, test=1)
     monkeypatch.chdir(first)
     network = ["--backbone", "squeezenet1_1", "--weights", "random", "--precision", "fp32"]

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from data.machine.allocator import keep_freed
 from data.tools.command.stages import Stage, choice_command
 from data.tools.terminal import show
 from extract.tasks.table import TASKS
 
 
 def _run(config: Any) -> None:
-    keep_freed()
     from extract.tasks.train import train_backbone
 
     show(str(train_backbone(config)))

@@ -13,6 +13,7 @@ from typing import Any
 
 import click
 
+from data.tools.allocator import keep_freed
 from data.tools.command.exits import exit_codes, in_one_line
 from data.tools.command.options import (
     NearChoice,
@@ -316,6 +317,7 @@ def _work(calls: Sequence[_Call], *, dry: bool) -> None:
         if dry:
             show(call.stage.plan(call.config))
         else:
+            keep_freed()
             call.stage.run(call.config)
 
     if len(calls) == 1:
