@@ -56,6 +56,11 @@ def write_tasks(folder: Path, rows: list[dict]) -> Path:
     return folder
 
 
+def test_a_run_called_by_a_number_keeps_its_name(tmp_path: Path):
+    rows = [{**row, "run": "007", "model": "18"} for row in scores()]
+    assert set(read_tasks(write_tasks(tmp_path, rows))[["model", "run"]].stack()) == {"007", "18"}
+
+
 def cell(table: pd.DataFrame, **values) -> pd.Series:
     for name, value in values.items():
         table = table[table[name] == value]

@@ -23,11 +23,13 @@ from probe.cli import main
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-def network(padding: str) -> Backbone:
+def network(padding: str, *, normalised: bool = False) -> Backbone:
     torch.manual_seed(0)
     layers = nn.Sequential(
         nn.Conv2d(3, 12, 3, padding=1), nn.ReLU(), nn.Conv2d(12, 16, 3, padding=1)
     )
+    if normalised:
+        layers.append(nn.BatchNorm2d(16))
     return wrap_module(layers, name="own", taps=("1", "2"), padding=padding, image_size=48)
 
 
@@ -60,6 +62,17 @@ def test_mirrored_images_are_in_a_cache_of_their_own(caches: Path):
     for one, other in zip(plain, turned, strict=True):
         assert one.read("input", "mean") == pytest.approx(other.read("input", "mean"), abs=1e-6)
         assert not np.allclose(one.read("f2", "mean"), other.read("f2", "mean"), atol=1e-6)
+
+
+def test_networks_of_other_statistics_are_no_pair(tmp_path: Path):
+    given = {"placed": "grid", "grid": (3,), "patch_size": 16, "patch_limit": 10}
+    for mirrored, calibration in ((False, "whole"), (True, "placed")):
+        config = PlacedConfig(
+            "own", cache_dir=tmp_path, mirrored=mirrored, calibration=calibration, **given
+        )
+        extract_placed(config, network("zeros", normalised=True))
+    with pytest.raises(UserError, match="has no mirrored counterpart"):
+        score_channels(ChannelConfig(cache_dir=tmp_path, rank="flip"))
 
 
 def test_channels_are_named_with_their_scores(caches: Path, tmp_path: Path):

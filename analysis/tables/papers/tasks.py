@@ -37,7 +37,12 @@ def read_tasks(folder: Path) -> pd.DataFrame:
     if not path.exists():
         return pd.DataFrame(columns=[*_COLUMNS, *_RECIPE])
     try:
-        table = pd.read_csv(path, keep_default_na=False, na_values={"value": ""})
+        table = pd.read_csv(
+            path,
+            dtype=dict.fromkeys(("model", "train_set", "test_set", "run"), str),  # may be called 7
+            keep_default_na=False,
+            na_values={"value": ""},
+        )
         table["value"] = table["value"].astype(float)
         return table[[*_COLUMNS, *_RECIPE]]
     except (KeyError, ValueError) as error:
